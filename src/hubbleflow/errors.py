@@ -1,0 +1,11 @@
+"""What a user did wrong, said in one sentence.
+
+Every check on outside input raises :class:`InputError`; the command line prints its sentence on stderr and exits with code 2.
+Anything else that is raised is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Bad input: one sentence naming what was expected, what came, and what to do about it."""
