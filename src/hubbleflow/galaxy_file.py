@@ -1,0 +1,257 @@
+"""The HDF5 layout of a set of galaxies, which is GalaxiesML's (Do et al. 2024, Zenodo 11117528) and a little more.
+
+    image            (n, band, y, x) float32   linear flux in the survey's unit (or display values, where the survey says so)
+    specz_redshift   (n,)                      the column `redshift` in memory
+    object_id        (n,) int64
+    <any name>       (n,)                      a column; strings are stored as UTF-8
+    ivar, mask       like image                inverse variance (0 = no data); mask (non-zero = do not use)
+    psf              (band, y, x) or (n, band, y, x)
+    measured/<name>  (n,)                      what *we* measured, each with attributes `unit` and `description`
+    attributes       `survey`, `provenance`    JSON
+
+Datasets of more than one dimension that are none of these (GalaxiesML's (n, 2) pixel coordinates) are left alone. A chunk is one image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from hubbleflow.errors import InputError
+from hubbleflow.files import atomic_path, without_nan
+from hubbleflow.survey import Survey
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, UInt8
+
+PIXELS = ("image", "ivar", "mask", "psf")
+STORED_NAMES = {"redshift": "specz_redshift"}
+COLUMN_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
+MEASURED = "measured"
+
+
+def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
+    """Open an HDF5 file for reading, or say in one sentence why that cannot be done."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist: expected an HDF5 file of galaxies")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: expected an HDF5 file of galaxies")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        reason = "it is truncated" if "truncated" in str(error) else "it is damaged, or not an HDF5 file"
+        raise InputError(f"cannot read {path}: {reason}; make or download it again") from error
+
+
+def read_survey(file: h5py.File, path: Path) -> Survey:
+    """The survey that a file names; a file that names none but holds five bands is GalaxiesML, i.e. HSC Wide."""
+    if "image" not in file or not isinstance(file["image"], h5py.Dataset):
+        names = ", ".join(sorted(file)[:8]) or "nothing"
+        raise InputError(f"{path} has no dataset 'image': expected (n, band, y, x) pixels, found {names}; see 'hubbleflow import'")
+    image = file["image"]
+    if image.ndim != 4 or image.shape[2] != image.shape[3]:
+        raise InputError(
+            f"{path}: 'image' has shape {image.shape}, expected (n, band, y, x) with square stamps; see 'hubbleflow import images'"
+        )
+    if image.dtype.kind not in "fiu":
+        raise InputError(f"{path}: 'image' holds {image.dtype}, expected numbers")
+    if image.shape[0] == 0:
+        raise InputError(f"{path} holds no galaxies: 'image' has zero rows")
+    if "survey" in file.attrs:
+        survey = Survey.from_json(_text(file.attrs["survey"]))
+    elif image.shape[1] == 5:
+        survey = Survey.get("hsc-wide")
+    else:
+        raise InputError(
+            f"{path} names no survey and has {image.shape[1]} band(s): bring it in with 'hubbleflow import images --survey NAME'"
+        )
+    if len(survey.bands) != image.shape[1]:
+        raise InputError(
+            f"{path}: 'image' has {image.shape[1]} band(s) but survey {survey.name!r} has {len(survey.bands)}: {', '.join(survey.bands)}"
+        )
+    return survey
+
+
+def read_columns(group: h5py.Group, n: int, path: Path) -> dict[str, np.ndarray]:
+    """Every one-dimensional dataset of a file or group as a column, strings decoded, under the names used in memory."""
+    columns: dict[str, np.ndarray] = {}
+    for stored, dataset in group.items():
+        if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1 or stored in PIXELS:
+            continue
+        if dataset.shape[0] != n:
+            raise InputError(f"{path}: column {stored!r} has {dataset.shape[0]} rows but 'image' has {n}")
+        columns[COLUMN_NAMES.get(stored, stored)] = read_column(dataset)
+    return columns
+
+
+def read_column(dataset: h5py.Dataset) -> np.ndarray:
+    """One column in memory: numbers as they are, strings (fixed or variable length) as numpy str."""
+    if h5py.check_string_dtype(dataset.dtype) or dataset.dtype.kind == "S":
+        return np.array([_text(value) for value in dataset[:]], dtype=str)
+    return dataset[:]
+
+
+def read_json_attribute(group: h5py.Group, name: str) -> dict[str, Any]:
+    """A JSON attribute as a dictionary; {} where there is none."""
+    return json.loads(_text(group.attrs[name])) if name in group.attrs else {}
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _storable(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values)
+    return np.array([str(value).encode() for value in values]) if values.dtype.kind in "UO" else values
+
+
+class GalaxyWriter:
+    """Write galaxies to an HDF5 file block by block; the file appears under its name only when it is whole.
+
+    Args:
+        path: where the file will be.
+        survey: what the pixels mean.
+        provenance: JSON-able: the command, its seed, what the galaxies come from.
+        psf: (band, y, x), one for all galaxies; per-galaxy PSFs go through :meth:`append`.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/two.h5"
+        >>> with GalaxyWriter(path, Survey.get("hsc-wide")) as writer:
+        ...     writer.append(np.zeros((2, 5, 8, 8), np.float32), {"redshift": np.array([0.1, 0.2])})
+        >>> writer.n
+        2
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        survey: Survey,
+        provenance: Mapping[str, Any] | None = None,
+        psf: Float32[np.ndarray, "band h w"] | None = None,
+    ) -> None:
+        self.path, self.survey, self.provenance, self.psf, self.n = Path(path), survey, dict(provenance or {}), psf, 0
+        self._stack = ExitStack()
+        self._strings: dict[str, list[bytes]] = {}
+
+    def __enter__(self) -> GalaxyWriter:
+        temporary = self._stack.enter_context(atomic_path(self.path))
+        try:
+            self._file = self._stack.enter_context(h5py.File(temporary, "w"))
+            self._file.attrs["survey"] = self.survey.to_json()
+            if self.psf is not None:
+                self._file["psf"] = np.asarray(self.psf, np.float32)
+        except BaseException as error:
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def append(
+        self,
+        images: Float32[np.ndarray, "n band y x"],
+        columns: Mapping[str, np.ndarray] | None = None,
+        ivar: Float32[np.ndarray, "n band y x"] | None = None,
+        mask: UInt8[np.ndarray, "n band y x"] | None = None,
+        psf: Float32[np.ndarray, "n band h w"] | None = None,
+    ) -> None:
+        """Add a block of galaxies. Every block must bring the same columns and planes, but a mask may be left out (0).
+
+        Raises:
+            InputError: the block's shape, columns or planes differ from what came before.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[1] != len(self.survey.bands):
+            raise InputError(
+                f"images have shape {images.shape}, expected (n, {len(self.survey.bands)}, y, x) for survey {self.survey.name!r}"
+            )
+        arrays = {"image": images.astype(np.float32, copy=False), "ivar": ivar, "mask": mask, "psf": psf if self.psf is None else None}
+        arrays |= {STORED_NAMES.get(name, name): _storable(values) for name, values in (columns or {}).items()}
+        arrays.setdefault("object_id", np.arange(self.n, self.n + len(images), dtype=np.int64))
+        given = {name: np.asarray(values) for name, values in arrays.items() if values is not None}
+        stored = set(self._file) - ({"psf"} if self.psf is not None else set()) | set(self._strings)
+        if self.n and (set(given) ^ stored) - {"mask"}:
+            raise InputError(f"this block brings {sorted(set(given) ^ stored)} differently from the blocks before it")
+        for name, values in given.items():
+            if len(values) != len(images):
+                raise InputError(f"{name!r} has {len(values)} rows for {len(images)} images")
+            self._append(name, values)
+        self.n += len(images)
+        if "mask" in self._file:  # HDF5 fills with zeros what no block wrote, and stores no chunk for it
+            self._file["mask"].resize(self.n, axis=0)
+
+    def _append(self, name: str, values: np.ndarray) -> None:
+        if values.dtype.kind == "S":  # their length is known only at the end
+            self._strings.setdefault(name, []).extend(values.tolist())
+            return
+        if name not in self._file:
+            chunks = (1, *values.shape[1:]) if values.ndim > 1 else (4096,)
+            self._file.create_dataset(name, (0, *values.shape[1:]), values.dtype, maxshape=(None, *values.shape[1:]), chunks=chunks)
+        dataset = self._file[name]
+        if dataset.shape[1:] != values.shape[1:]:
+            raise InputError(f"{name!r} has shape {values.shape[1:]} a galaxy where the blocks before it had {dataset.shape[1:]}")
+        dataset.resize(self.n + len(values), axis=0)
+        dataset[self.n :] = values
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+        if kind is None:
+            try:
+                self._finish()
+            except BaseException as problem:  # a full disk shows itself here too: remove the partial file
+                self._stack.__exit__(type(problem), problem, problem.__traceback__)
+                raise
+        return self._stack.__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        if self.n == 0:
+            raise InputError(f"{self.path} would hold no galaxies: nothing was written")
+        for name, values in self._strings.items():
+            self._file[name] = np.array(values)
+        # Last, so that what a caller learns while streaming (counts, notes) can still go into `provenance`.
+        self._file.attrs["provenance"] = json.dumps(without_nan(self.provenance))
+
+
+def write_measured(
+    path: str | os.PathLike[str],
+    columns: Mapping[str, np.ndarray],
+    units: Mapping[str, str],
+    descriptions: Mapping[str, str],
+    attrs: Mapping[str, Any],
+) -> None:
+    """Replace the group `measured/` of an existing file.
+
+    The file may be far larger than the disk has room to copy, so this is the one write that happens in place: the new group is written
+    beside the old one, and the two change places only when all of it is on disk.
+
+    Raises:
+        InputError: the file cannot be written or the disk has too little room; the old columns are untouched.
+    """
+    path = Path(path)
+    needed = 4 * sum(np.asarray(values).nbytes for values in columns.values()) + 2**20
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise InputError(f"cannot add measurements to {path}: {needed >> 20} MiB are needed and the disk has {free >> 20} MiB free")
+    try:
+        with h5py.File(path, "r+") as file:
+            file.pop("measured.partial", None)
+            group = file.create_group("measured.partial")
+            for name, value in attrs.items():
+                group.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(without_nan(value))
+            for name, values in columns.items():
+                dataset = group.create_dataset(name, data=_storable(values))
+                dataset.attrs["unit"] = units.get(name, "")
+                dataset.attrs["description"] = descriptions.get(name, "")
+            file.flush()
+            file.pop(MEASURED, None)
+            file.move("measured.partial", MEASURED)
+    except OSError as error:
+        raise InputError(f"cannot add measurements to {path}: {error.strerror or str(error).splitlines()[0]}") from error

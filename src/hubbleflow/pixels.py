@@ -1,0 +1,161 @@
+"""Stacks of pixel arrays that stay on disk until they are asked for.
+
+GalaxiesML is 17 GB: nothing in this package may load a whole file because it needs a row. A :class:`DiskStack` names a dataset of an HDF5
+file and the rows of it that are meant; indexing reads just those, sorted and in contiguous runs (a chunk is one image, so a run costs
+what its bytes cost). The file is open only while it is read (half a millisecond a read), so a stack can be sent to another process, and
+the file can be written to between reads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import h5py
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+Rows = slice | Sequence[int] | np.ndarray | int
+
+
+class Stack(Protocol):
+    """What an array and a stack on disk have in common: a length, a shape, and rows by slice, integers or mask."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> Any: ...
+
+
+def row_numbers(rows: Any, length: int) -> np.ndarray:
+    """Row numbers that a slice, an integer, a boolean mask or a list of integers means, as int64, negative ones counted from the end.
+
+    Raises:
+        IndexError: a row lies outside the stack, or a mask has the wrong length.
+    """
+    if isinstance(rows, slice):
+        return np.arange(length)[rows]
+    rows = np.atleast_1d(np.asarray(rows))
+    if rows.dtype == bool:
+        if rows.shape != (length,):
+            raise IndexError(f"a mask of {rows.shape} cannot select from {length} rows")
+        return np.flatnonzero(rows)
+    rows = rows.astype(np.int64)
+    rows = np.where(rows < 0, rows + length, rows)
+    if rows.size and (rows.min() < 0 or rows.max() >= length):
+        raise IndexError(f"row {int(rows.max())} is outside a stack of {length}")
+    return rows
+
+
+class DiskStack:
+    """Rows of one HDF5 dataset, read when indexed.
+
+    Args:
+        path: the HDF5 file.
+        dataset: name of a dataset of shape (n, ...).
+        rows: which rows, in which order; None for all.
+        dtype: what indexing returns.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], dataset: str, rows: np.ndarray | None = None, dtype: Any = np.float32) -> None:
+        self.path, self.dataset, self.dtype, self.rows = str(path), dataset, np.dtype(dtype), rows
+        with h5py.File(self.path, "r") as file:
+            stored = file[dataset].shape
+        self.shape = (stored[0] if rows is None else len(rows), *stored[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def select(self, rows: Any) -> DiskStack:
+        """The same dataset, fewer rows; nothing is read."""
+        chosen = row_numbers(rows, len(self))
+        return DiskStack(self.path, self.dataset, chosen if self.rows is None else self.rows[chosen], self.dtype)
+
+    def __getitem__(self, rows: Any) -> Shaped[np.ndarray, "n ..."]:
+        """Read rows into memory; an integer gives one row without the leading axis."""
+        if isinstance(rows, int | np.integer):
+            return self[[rows]][0]
+        wanted = row_numbers(rows, len(self))
+        stored = wanted if self.rows is None else self.rows[wanted]
+        out = np.empty((len(stored), *self.shape[1:]), self.dtype)
+        if not len(stored):
+            return out
+        unique, where = np.unique(stored, return_inverse=True)
+        starts = np.flatnonzero(np.diff(unique, prepend=unique[0] - 2) > 1)
+        ordered = len(unique) == len(stored) and bool((where[1:] > where[:-1]).all())
+        target = out if ordered else np.empty((len(unique), *self.shape[1:]), self.dtype)
+        with h5py.File(self.path, "r") as file:
+            dataset = file[self.dataset]
+            for first, last in zip(starts, [*starts[1:], len(unique)], strict=True):
+                target[first:last] = dataset[unique[first] : unique[first] + (last - first)]
+        if not ordered:
+            out[:] = target[where]
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+class ChainedStack:
+    """Several stacks end to end, none of them copied."""
+
+    def __init__(self, parts: Sequence[Stack]) -> None:
+        self.parts = list(parts)
+        self.offsets = np.cumsum([0, *(len(part) for part in self.parts)])
+        self.shape = (int(self.offsets[-1]), *self.parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def select(self, rows: Any) -> ChainedStack | SelectedStack:
+        """Fewer rows; nothing is read."""
+        return SelectedStack(self, row_numbers(rows, len(self)))
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, int | np.integer):
+            return self[[rows]][0]
+        wanted = row_numbers(rows, len(self))
+        out = np.empty((len(wanted), *self.shape[1:]), np.float32)
+        owner = np.searchsorted(self.offsets, wanted, side="right") - 1
+        for number in np.unique(owner):
+            here = owner == number
+            out[here] = self.parts[number][wanted[here] - self.offsets[number]]
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or np.float32, copy=False)
+
+
+class SelectedStack:
+    """Some rows of another stack, by number."""
+
+    def __init__(self, whole: Stack, rows: np.ndarray) -> None:
+        self.whole, self.rows = whole, rows
+        self.shape = (len(rows), *whole.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def select(self, rows: Any) -> SelectedStack:
+        """Fewer rows; nothing is read."""
+        return SelectedStack(self.whole, self.rows[row_numbers(rows, len(self))])
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, int | np.integer):
+            return self.whole[int(self.rows[rows])]
+        return self.whole[self.rows[row_numbers(rows, len(self))]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or np.float32, copy=False)
+
+
+def select(stack: Any, rows: Any) -> Any:
+    """Fewer rows of an array (a view or copy) or of a stack on disk (nothing is read); None stays None."""
+    if stack is None:
+        return None
+    return stack.select(rows) if hasattr(stack, "select") else stack[row_numbers(rows, len(stack)) if not isinstance(rows, slice) else rows]
