@@ -1,0 +1,113 @@
+"""Diffusion: noise in, the expectation of what was there out.
+
+    x_t = x + sigma n,   n ~ N(0, 1)                                              (1)
+    D(x_t; sigma, c) = E[x | x_t, c]                                              (2)
+
+A denoiser D is all that a sampler needs: the score is (D - x_t) / sigma^2. Every process x_t = alpha x + sigma' n is (1) after division by
+alpha with sigma = sigma' / alpha, so variance-preserving models and flow matching enter through the same door.
+
+EDM (Karras et al. 2022, table 1 and eqs 7-8) writes D around a network F so that F's input, target and error all have unit variance at
+every noise level:
+
+    D(x_t; sigma) = c_skip x_t + c_out F(c_in x_t, ln(sigma) / 4)
+    c_skip = s^2 / (sigma^2 + s^2)   c_out = sigma s / sqrt(sigma^2 + s^2)   c_in = 1 / sqrt(sigma^2 + s^2)   s = std of the data
+    loss   = E_sigma,n [ (D - x)^2 / c_out^2 ],   ln sigma ~ N(P_mean, P_std^2)   (3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    Denoise = Callable[[Tensor, Tensor], Tensor]
+
+
+def column(values: Float[Tensor, " n"]) -> Float[Tensor, "n 1 1 1"]:
+    """One number a galaxy, shaped to multiply images."""
+    return values[:, None, None, None]
+
+
+class EdmDenoiser(nn.Module):
+    """D of eq. (2) around a network F(x, t, c).
+
+    Args:
+        network: F; takes images, a noise code (n,) and conditions (n, k).
+        sigma_data: standard deviation of the stretched images.
+    """
+
+    def __init__(self, network: nn.Module, sigma_data: float) -> None:
+        super().__init__()
+        self.network, self.sigma_data = network, sigma_data
+
+    def forward(self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"]) -> Float[Tensor, "n band y x"]:
+        s, sigma_ = self.sigma_data, column(sigma)
+        total = sigma_**2 + s**2
+        return s**2 / total * x_t + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * x_t, sigma.log() / 4, c).float()
+
+
+def edm_loss(
+    denoiser: EdmDenoiser, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], p_mean: float, p_std: float, generator: torch.Generator
+) -> Float[Tensor, ""]:
+    """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal."""
+    sigma = (p_mean + p_std * torch.randn(len(x), generator=generator, device=x.device)).exp()
+    noise = torch.randn(x.shape, generator=generator, device=x.device)
+    s = denoiser.sigma_data
+    weight = (sigma**2 + s**2) / (sigma * s) ** 2
+    return (column(weight) * (denoiser(x + column(sigma) * noise, sigma, c) - x) ** 2).mean()
+
+
+def guided(denoiser: EdmDenoiser, c: Float[Tensor, "n k"], guidance: float = 1.0) -> Denoise:
+    """The denoiser at conditions c as a function of (x_t, sigma).
+
+    `guidance` w is classifier-free guidance (Ho & Salimans 2022): D_nothing + w (D_c - D_nothing). 1 is the model as trained, 0 ignores
+    the conditions, > 1 exaggerates them, at twice the cost.
+    """
+
+    def denoise(x_t: Tensor, sigma: Tensor) -> Tensor:
+        sigmas = sigma.expand(len(x_t))
+        if guidance == 1.0:
+            return denoiser(x_t, sigmas, c)
+        nothing = torch.full_like(c, torch.nan)
+        if guidance == 0.0:
+            return denoiser(x_t, sigmas, nothing)
+        both = denoiser(torch.cat([x_t, x_t]), torch.cat([sigmas, sigmas]), torch.cat([c, nothing]))
+        with_c, without = both.chunk(2)
+        return without + guidance * (with_c - without)
+
+    return denoise
+
+
+def galaxy_seeds(seed: int, first: int, n: int) -> list[int]:
+    """One seed a galaxy from one seed a set: SplitMix64 (Steele et al. 2014) of the galaxy's number, so that galaxy i of a set is the same
+    whatever n, the batch size, or the number of machines.
+
+    Example:
+        >>> galaxy_seeds(1, 0, 3)[2] == galaxy_seeds(1, 2, 1)[0]
+        True
+    """
+    mask = 2**64 - 1
+
+    def mixed(value: int) -> int:
+        value = (value + 0x9E3779B97F4A7C15) & mask
+        value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & mask
+        return value ^ (value >> 31)
+
+    return [mixed(mixed(seed) + number) >> 1 for number in range(first, first + n)]
+
+
+def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
+    """Unit Gaussian noise, one independent stream a galaxy: galaxy i's noise depends on its own seed and on nothing else.
+
+    Example:
+        >>> torch.equal(seeded_noise([5, 7], (3,))[1], seeded_noise([7], (3,))[0])
+        True
+    """
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

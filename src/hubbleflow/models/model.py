@@ -1,0 +1,127 @@
+"""What a model is: a torch module that can be trained, and either draws galaxies or reads them.
+
+The training loop knows three things about a model: how to build it for a training set (`arguments`), its loss, and the learning rate and
+batch size its authors used (`defaults`). Everything in `arguments` is JSON-able and stored with the weights, so that a folder can be
+opened without the training set.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import nn
+
+from hubbleflow.conditions import Conditions
+from hubbleflow.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a model may know of the galaxies when it is built.
+
+    Attributes:
+        bands: image channels.
+        image_size: pixels on a side.
+        conditions: the fitted conditions.
+        sigma_data: standard deviation of the stretched images.
+    """
+
+    bands: int
+    image_size: int
+    conditions: Conditions
+    sigma_data: float
+
+
+@dataclass(frozen=True)
+class TrainingDefaults:
+    """The authors' training: what `train` uses where the user says nothing."""
+
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float | None = 1.0
+    ema: float = 0.999
+    decay_to: float = 1.0  # last learning rate over the first; 1 keeps it constant
+    condition_dropout: float = 0.1
+    steps: int = 100_000
+    conditions: tuple[str, ...] = ("redshift",)
+
+
+class Model(nn.Module, ABC):
+    """A network with its objective.
+
+    Subclasses set `name` (which registers them), `paper` and `defaults`, and define `arguments` and `loss`.
+    """
+
+    name: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    defaults: ClassVar[TrainingDefaults]
+    registered: ClassVar[dict[str, type[Model]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            Model.registered[cls.name] = cls
+
+    @classmethod
+    @abstractmethod
+    def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
+        """Constructor arguments for this training set, JSON-able.
+
+        Raises:
+            InputError: the model cannot be trained on it, and why.
+        """
+
+    @classmethod
+    def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The user's own constructor arguments, if the model has them.
+
+        Raises:
+            InputError: the model has no argument of that name; the sentence lists those it has.
+        """
+        known = [name for name, parameter in inspect.signature(cls.__init__).parameters.items() if parameter.default is not parameter.empty]
+        for name in arguments:
+            if name not in known:
+                raise InputError(f"model {cls.name!r} has no argument {name!r}: it has {', '.join(known)}")
+        return dict(arguments)
+
+    @abstractmethod
+    def loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], generator: torch.Generator) -> Float[Tensor, ""]:
+        """Scalar loss of a batch of stretched images and encoded conditions; all randomness from `generator`."""
+
+    def anneal(self, progress: float) -> None:
+        """Told before every step how far the training is, 0 to 1."""
+
+    def forward(self, x: Tensor, c: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss: what a distributed wrapper needs `forward` to be."""
+        return self.loss(x, c, generator)
+
+
+class GenerativeModel(Model):
+    """A model that draws stretched images."""
+
+    steps: ClassVar[int] = 1  # network evaluations of its default sampler
+
+    @abstractmethod
+    def sample(
+        self, c: Float[Tensor, "n k"], seeds: Sequence[int], steps: int | None = None, guidance: float = 1.0, sampler: str | None = None
+    ) -> Float[Tensor, "n band y x"]:
+        """One image a row of c; galaxy i depends on seeds[i] and c[i] alone."""
+
+
+class PredictiveModel(Model):
+    """A model that reads stretched images: a redshift, or probabilities of classes."""
+
+    @abstractmethod
+    def predict(self, x: Float[Tensor, "n band y x"]) -> Float[Tensor, "n ..."]:
+        """(n,) values in the condition's own unit, or (n, classes) probabilities."""

@@ -1,0 +1,177 @@
+"""A small U-Net on patches, made for galaxies in the middle of a stamp.
+
+The image is folded so that each 2x2 patch becomes one position with four times the channels (pixel-unshuffle): galaxies are smooth on the
+scale of the seeing, so little is lost and a step costs a quarter. Residual blocks are those of ADM (Dhariwal & Nichol 2021): GroupNorm,
+SiLU, 3x3 convolution, the embedding entering as scale and shift of the second norm, the last convolution starting at zero. Two things
+are ours:
+
+*  Four constant maps (x, y, and two Gaussians of r) stand beside the input: the galaxy sits at the centre and convolutions cannot know
+   where that is.
+*  The output is net(x) + a x + b with a, b per band from the embedding. Most pixels are blank sky, for which the best denoiser is a
+   linear function of the pixel that depends on the noise level alone: giving the network that function frees it for the galaxy, and
+   keeps the sky's rms right from the first minute (without it the background came out 2.6 times too noisy).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hubbleflow.networks.embedding import ConditionEmbedding, FourierFeatures
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm with groups of at least eight channels, at most 32 groups."""
+    groups = next(g for g in range(min(32, max(1, channels // 8)), 0, -1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels, eps=1e-5)
+
+
+def zeroed(module: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+    """The same module with all parameters zero: a residual branch that starts as nothing."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+class Attention(nn.Module):
+    """Self-attention over all positions of a feature map, 64 channels a head, added to its input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // 64)
+        self.norm, self.qkv, self.out = group_norm(channels), nn.Conv2d(channels, 3 * channels, 1), zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, h: Float[Tensor, "n c y x"]) -> Float[Tensor, "n c y x"]:
+        n, c, height, width = h.shape
+        q, k, v = self.qkv(self.norm(h)).reshape(n, 3, self.heads, c // self.heads, height * width).transpose(-1, -2).unbind(1)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(n, c, height, width)
+        return h + self.out(attended)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions around an embedding; `resample` is "down" (mean of 2x2), "up" (nearest) or None."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, embedding: int, *, attention: bool = False, resample: str | None = None
+    ) -> None:
+        super().__init__()
+        self.resample = resample
+        self.norm1, self.conv1 = group_norm(channels_in), nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * channels_out)
+        self.norm2, self.conv2 = group_norm(channels_out), zeroed(nn.Conv2d(channels_out, channels_out, 3, padding=1))
+        self.skip = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Identity()
+        self.attention = Attention(channels_out) if attention else nn.Identity()
+
+    def _resampled(self, h: Tensor) -> Tensor:
+        if self.resample == "down":
+            return F.avg_pool2d(h, 2)
+        if self.resample == "up":
+            return F.interpolate(h, scale_factor=2, mode="nearest")
+        return h
+
+    def forward(self, x: Float[Tensor, "n c y x"], embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n d v u"]:
+        h = self.conv1(self._resampled(F.silu(self.norm1(x))))
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+        return self.attention(self.skip(self._resampled(x)) + h)
+
+
+def coordinate_maps(size: int) -> Float[Tensor, "1 4 y x"]:
+    """x, y in -1..1 and two Gaussians about the centre (widths 0.1 and 0.32 of the half width), scaled to order one."""
+    axis = (torch.arange(size) + 0.5) / size * 2 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    r2 = x**2 + y**2
+    return torch.stack([x, y, 2 * torch.exp(-r2 / 0.02), 2 * torch.exp(-r2 / 0.2)])[None]
+
+
+class PatchUNet(nn.Module):
+    """F(x, t, c): images, a scalar noise code and conditions in, images out.
+
+    Args:
+        bands: image channels.
+        image_size: pixels on a side; divisible by patch * 2 ** (levels - 1).
+        conditions: layout of the conditions (see :class:`ConditionEmbedding`).
+        width: channels at the first level.
+        multipliers: channels of each level over `width`.
+        blocks: residual blocks a level on the way down (one more on the way up).
+        attention_sizes: feature-map sizes (positions on a side) that get self-attention; the middle always does.
+        patch: pixels on a side of the patch that becomes one position.
+
+    Example:
+        >>> net = PatchUNet(5, 64, (0,), width=16, multipliers=(1, 2))
+        >>> net(torch.zeros(2, 5, 64, 64), torch.zeros(2), torch.zeros(2, 1)).shape
+        torch.Size([2, 5, 64, 64])
+    """
+
+    def __init__(
+        self,
+        bands: int,
+        image_size: int,
+        conditions: tuple[int, ...],
+        width: int = 32,
+        multipliers: tuple[int, ...] = (1, 2, 3),
+        blocks: int = 1,
+        attention_sizes: tuple[int, ...] = (8,),
+        patch: int = 2,
+    ) -> None:
+        super().__init__()
+        coarsest = patch * 2 ** (len(multipliers) - 1)
+        if image_size % coarsest:
+            raise ValueError(f"stamps of {image_size} px do not divide into {coarsest}: pad or crop them, or use fewer levels")
+        self.patch, size, embedding = patch, image_size // patch, 4 * width
+        self.noise_features = FourierFeatures(2 * width)
+        self.embed_noise = nn.Linear(2 * width, embedding)
+        self.embed_conditions = ConditionEmbedding(conditions, embedding)
+        self.embed = nn.Sequential(nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+        self.register_buffer("coordinates", coordinate_maps(size), persistent=False)
+
+        channels = width * multipliers[0]
+        self.stem = nn.Conv2d(bands * patch**2 + 4, channels, 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        skips = [channels]
+        for level, multiplier in enumerate(multipliers):
+            if level:
+                size //= 2
+                self.down.append(ResidualBlock(channels, channels, embedding, resample="down"))
+                skips.append(channels)
+            for _ in range(blocks):
+                self.down.append(ResidualBlock(channels, width * multiplier, embedding, attention=size in attention_sizes))
+                channels = width * multiplier
+                skips.append(channels)
+        self.middle = nn.ModuleList(
+            [ResidualBlock(channels, channels, embedding, attention=True), ResidualBlock(channels, channels, embedding)]
+        )
+        for level, multiplier in reversed(list(enumerate(multipliers))):
+            for _ in range(blocks + 1):
+                self.up.append(ResidualBlock(channels + skips.pop(), width * multiplier, embedding, attention=size in attention_sizes))
+                channels = width * multiplier
+            if level:
+                self.up.append(ResidualBlock(channels, channels, embedding, resample="up"))
+                size *= 2
+        self.norm, self.out = group_norm(channels), zeroed(nn.Conv2d(channels, bands * patch**2, 3, padding=1))
+        self.gate = zeroed(nn.Linear(embedding, 2 * bands))
+
+    def forward(self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"]) -> Float[Tensor, "n band y x"]:
+        embedding = self.embed(self.embed_noise(self.noise_features(t)) + self.embed_conditions(c))
+        h = F.pixel_unshuffle(x, self.patch)
+        h = self.stem(torch.cat([h, self.get_buffer("coordinates").expand(len(x), -1, -1, -1).to(h.dtype)], dim=1))
+        skips = [h]
+        for block in self.down:
+            h = block(h, embedding)
+            skips.append(h)
+        for block in self.middle:
+            h = block(h, embedding)
+        for block in self.up:
+            if block.resample is None:
+                h = torch.cat([h, skips.pop()], dim=1)
+            h = block(h, embedding)
+        h = F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.patch)
+        a, b = self.gate(embedding)[:, :, None, None].chunk(2, dim=1)
+        return h.float() + a.float() * x.float() + b.float()
