@@ -1,0 +1,194 @@
+"""A generator: galaxies of any condition, drawn from a trained model.
+
+Galaxy i of a set depends on (seed, i) and its own conditions alone: asking for more galaxies, or in other batches, gives the same ones
+again (to the rounding that a different batch shape makes in the matrix library).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+
+from hubbleflow.diffusion import galaxy_seeds
+from hubbleflow.errors import InputError
+from hubbleflow.galaxies import GalaxySet, GalaxyWriter
+from hubbleflow.models import GenerativeModel
+from hubbleflow.precision import autocast, resolve_precision
+from hubbleflow.trained import TrainedModel
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
+BATCH = 64
+NATURAL = ("redshift", "category")  # conditions whose column keeps its name; others are called asked_<name>
+
+
+@dataclass
+class Generator(TrainedModel):
+    """A trained generative model.
+
+    Example (with a folder that `hubbleflow train` wrote)::
+
+        generator = Generator.load("model")
+        galaxies = generator.sample({"redshift": [0.1, 0.5, 1.0, 2.0]}, seed=1)
+        galaxies.images      # (4, band, y, x) float32, linear flux
+    """
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Self:
+        """Open the folder of a generative model; see :meth:`TrainedModel.load`."""
+        trained = super().load(folder, device)
+        if not isinstance(trained.model, GenerativeModel):
+            raise InputError(f"{folder} holds {trained.model.name!r}, which reads galaxies and cannot draw them")
+        return trained
+
+    def conditions_like(self, galaxies: GalaxySet) -> dict[str, np.ndarray]:
+        """The conditions of another set's galaxies: its columns, or failing that what was measured on it.
+
+        Raises:
+            InputError: the set is of another survey, or lacks a column.
+        """
+        self.check_survey(galaxies, "for --like")
+        return {name: galaxies.column(name) for name in self.conditions.names}
+
+    def draw_conditions(self, n: int, seed: int = 0) -> dict[str, np.ndarray]:
+        """n values of each condition from the training set's own distribution, column by column."""
+        return {column.name: column.draw(n, np.random.default_rng([seed, number])) for number, column in enumerate(self.conditions.columns)}
+
+    def sample(
+        self,
+        conditions: Mapping[str, Any] | None = None,
+        n: int | None = None,
+        seed: int = 0,
+        *,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        sampler: str | None = None,
+        extrapolate: bool = False,
+        precision: str = "auto",
+    ) -> GalaxySet:
+        """Draw galaxies into memory.
+
+        Args:
+            conditions: column name -> values, one a galaxy (or one for all, with `n`); a column left out is not asked for. None: n galaxies
+                with conditions from the training set's distribution.
+            n: how many, where the conditions do not say.
+            seed: of the whole set.
+            steps: of the sampler; the model's default where None.
+            guidance: 1 = as trained, > 1 exaggerates the conditions.
+            extrapolate: allow conditions outside the trained range.
+            precision: "auto", "float32" or "bfloat16".
+
+        Raises:
+            InputError: conditions that the generator does not have, lengths that disagree, values outside the trained range.
+        """
+        values = self.asked(conditions, n, seed)
+        blocks = list(
+            self.draw(values, seed, steps=steps, guidance=guidance, sampler=sampler, extrapolate=extrapolate, precision=precision)
+        )
+        columns = {name: np.concatenate([block[1][name] for block in blocks]) for name in blocks[0][1]}
+        return GalaxySet(
+            np.concatenate([block[0] for block in blocks]), self.survey, columns, provenance=self.provenance(seed, steps, guidance, sampler)
+        )
+
+    def asked(self, conditions: Mapping[str, Any] | None, n: int | None, seed: int) -> dict[str, np.ndarray]:
+        """The table of what is asked: every value repeated to one a galaxy.
+
+        Raises:
+            InputError: unknown conditions, lengths that disagree, or no galaxies.
+        """
+        if n is not None and n < 1:
+            raise InputError(f"the number of galaxies must be at least 1, got {n}")
+        if not conditions:
+            return self.draw_conditions(n or 1, seed)
+        unknown = sorted(set(conditions) - set(self.conditions.names))
+        if unknown:
+            raise InputError(
+                f"this generator is not conditioned on {unknown[0]!r}: it knows {', '.join(self.conditions.names) or 'no condition'}"
+            )
+        values = {name: np.atleast_1d(np.asarray(value)) for name, value in conditions.items()}
+        total = n or max(len(value) for value in values.values())
+        for name, value in values.items():
+            if len(value) not in (1, total):
+                raise InputError(f"condition {name!r} has {len(value)} values for {total} galaxies: give one, or one a galaxy")
+        return {name: np.repeat(value, total) if len(value) == 1 else value for name, value in values.items()}
+
+    def provenance(self, seed: int, steps: int | None, guidance: float, sampler: str | None) -> dict[str, Any]:
+        """What a generated set says of itself."""
+        return {
+            "made_by": "hubbleflow generate",
+            "model": self.model.name,
+            "training_data": self.training.get("data_hash", ""),
+            "seed": seed,
+            "steps": steps or getattr(self.model, "steps", None),
+            "guidance": guidance,
+            "sampler": sampler or "default",
+        }
+
+    def draw(
+        self,
+        values: Mapping[str, np.ndarray],
+        seed: int = 0,
+        *,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        sampler: str | None = None,
+        extrapolate: bool = False,
+        precision: str = "auto",
+        batch_size: int = BATCH,
+    ) -> Iterator[tuple[Float32[np.ndarray, "n band y x"], dict[str, np.ndarray]]]:
+        """Yield (images, columns) batch by batch; `values` has one value a galaxy and column (see :meth:`asked`)."""
+        if steps is not None and steps < 1:
+            raise InputError(f"the number of steps must be at least 1, got {steps}")
+        model = self.model
+        assert isinstance(model, GenerativeModel)
+        c = self.conditions.encode(values, extrapolate)
+        names = {name: name if name in NATURAL else f"asked_{name}" for name in values}
+        resolved = resolve_precision(precision, self.device)
+        for first in range(0, len(c), batch_size):
+            part = slice(first, first + batch_size)
+            seeds = galaxy_seeds(seed, first, len(c[part]))
+            with torch.inference_mode(), autocast(resolved, self.device):
+                y = model.sample(c[part].to(self.device), seeds, steps, guidance, sampler)
+                images = self.stretch.inverse(y.float(), clip=True).cpu().numpy()
+            columns = {names[name]: np.asarray(value)[part] for name, value in values.items()}
+            columns["object_id"] = np.arange(first, first + len(images), dtype=np.int64)
+            yield images, columns
+
+    def generate(
+        self,
+        path: str | os.PathLike[str],
+        values: Mapping[str, np.ndarray],
+        seed: int = 0,
+        *,
+        steps: int | None = None,
+        guidance: float = 1.0,
+        sampler: str | None = None,
+        extrapolate: bool = False,
+        precision: str = "auto",
+        batch_size: int = BATCH,
+        on_progress: Any = None,
+    ) -> GalaxySet:
+        """Stream galaxies to a file, a batch in memory at a time; `on_progress(n)` is told of each batch."""
+        batches = self.draw(
+            values,
+            seed,
+            steps=steps,
+            guidance=guidance,
+            sampler=sampler,
+            extrapolate=extrapolate,
+            precision=precision,
+            batch_size=batch_size,
+        )
+        with GalaxyWriter(Path(path), self.survey, self.provenance(seed, steps, guidance, sampler)) as writer:
+            for images, columns in batches:
+                writer.append(images, columns)
+                if on_progress:
+                    on_progress(len(images))
+        return GalaxySet.open(path)

@@ -1,0 +1,130 @@
+"""A trained model with everything it needs to be used: its stretch, its conditions, and the survey it has seen.
+
+`TrainedModel` is what the training loop makes and what a folder holds; a :class:`~hubbleflow.generator.Generator` draws galaxies with it,
+a :class:`~hubbleflow.predictor.Predictor` reads them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from hubbleflow.conditions import Conditions
+from hubbleflow.errors import InputError
+from hubbleflow.galaxies import GalaxySet
+from hubbleflow.model_folder import FORMAT, model_card, read_config, read_weights, write_folder
+from hubbleflow.models import Model, get_model
+from hubbleflow.stretch import Stretch, stretch_from_dict
+from hubbleflow.survey import Survey
+
+
+@dataclass
+class TrainedModel:
+    """Network + stretch + conditions + survey.
+
+    Attributes:
+        model: the torch module, in evaluation mode.
+        arguments: its constructor arguments, JSON-able.
+        stretch: flux <-> network units.
+        conditions: columns <-> tensors.
+        survey: of the training set.
+        image_size: pixels on a side.
+        training: data hash, number of galaxies, seed and hyper-parameters; JSON-able.
+        versions: of the software that trained it.
+        progress: steps and images so far, as strings (the weights' header).
+    """
+
+    model: Model
+    arguments: dict[str, Any]
+    stretch: Stretch
+    conditions: Conditions
+    survey: Survey
+    image_size: int
+    training: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=dict)
+    progress: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the network to a device."""
+        self.model.to(device)
+        return self
+
+    def config(self) -> dict[str, Any]:
+        """Everything but the weights, JSON-able."""
+        return {
+            "format": FORMAT,
+            "model": self.model.name,
+            "paper": self.model.paper,
+            "arguments": self.arguments,
+            "stretch": self.stretch.to_dict(),
+            "conditions": self.conditions.to_list(),
+            "survey": self.survey.to_dict(),
+            "image_size": self.image_size,
+            "training": self.training,
+            "versions": self.versions,
+        }
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the folder (see :mod:`hubbleflow.model_folder`) and return its path."""
+        config = self.config()
+        write_folder(folder, config, self.model.state_dict(), self.progress, model_card(config, self.n_parameters))
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Self:
+        """Open a folder; nothing in it is executed.
+
+        Raises:
+            InputError: the folder is missing, damaged, holds a pickle, was changed, or needs a model that is not installed.
+        """
+        config = read_config(folder)
+        weights, header = read_weights(folder, config)
+        try:
+            model = get_model(config["model"])(**config["arguments"])
+            model.load_state_dict(weights)
+            trained = cls(
+                model.eval(),
+                config["arguments"],
+                stretch_from_dict(config["stretch"]),
+                Conditions.from_list(config["conditions"]),
+                Survey.from_dict(config["survey"]),
+                config["image_size"],
+                config["training"],
+                config["versions"],
+                {key: value for key, value in header.items() if key not in ("format", "config_sha256")},
+            )
+        except (RuntimeError, TypeError, KeyError) as error:
+            raise InputError(f"{folder} does not fit together: {str(error).splitlines()[0]}") from error
+        return trained.to(device)
+
+    def check_survey(self, galaxies: GalaxySet, purpose: str) -> None:
+        """Refuse galaxies of another survey, other bands or another stamp size.
+
+        Raises:
+            InputError: naming the first difference.
+        """
+        mine, theirs = self.survey, galaxies.survey
+        for what, ours, other in (
+            ("survey", mine.name, theirs.name),
+            ("bands", ", ".join(mine.bands), ", ".join(theirs.bands)),
+            ("pixel scale", mine.pixel_scale_arcsec, theirs.pixel_scale_arcsec),
+            ("zero point", mine.zero_point, theirs.zero_point),
+            ("stamp size", self.image_size, galaxies.image_size),
+        ):
+            if ours != other:
+                where = galaxies.path or "the set"
+                raise InputError(f"{where} cannot be used {purpose}: its {what} is {other} but the model was trained on {ours}")

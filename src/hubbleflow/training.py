@@ -1,0 +1,372 @@
+"""Training: a loop that yields, and resumes exactly.
+
+Everything random in step k (which galaxies, flips, jitter, dropped conditions, noise levels, noise) is drawn from (seed, k) alone, so
+that a training needs no more state than weights, optimiser and averages: killed at any moment and resumed from its last checkpoint, it
+goes through the same steps to the same bits. The averaged weights (exponential moving average, ema-pytorch) are what is saved and used.
+
+    for step in training.run():     # bars, logs and pictures stay outside, see watch.py
+        print(step.number, step.loss)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from hubbleflow.conditions import Condition, Conditions
+from hubbleflow.errors import InputError
+from hubbleflow.files import atomic_path, content_hash
+from hubbleflow.galaxies import GalaxySet
+from hubbleflow.generator import Generator
+from hubbleflow.model_folder import CONFIG, LOG, STATE, WEIGHTS, config_hash, read_config
+from hubbleflow.models import GenerativeModel, TrainingSet, get_model
+from hubbleflow.pixel_statistics import PixelStatistics
+from hubbleflow.precision import autocast, resolve_precision
+from hubbleflow.predictor import Predictor
+from hubbleflow.stretch import fit_stretch, stretch_from_dict
+from hubbleflow.trained import TrainedModel
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
+WARMUP = 100  # steps over which the learning rate rises from zero
+SAVE_EVERY = 60.0  # seconds between checkpoints, where no number of steps is given
+LOG_EVERY = 20  # steps between rows of log.jsonl
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. None means the model's own default (its authors' value).
+
+    Attributes:
+        model: a registered model's name.
+        conditions: columns to condition on.
+        stretch: a stretch's name; None chooses by the survey.
+        steps, minutes: the budget; the learning rate follows whichever is given (steps where neither is).
+        batch_size, learning_rate, dropout, ema: training hyper-parameters; `dropout` is that of conditions.
+        jitter: of redshift.
+        augment: flips and quarter turns.
+        precision: "auto", "float32" or "bfloat16".
+        seed: of everything random.
+        save_every: steps between checkpoints; None saves every minute.
+        arguments: constructor arguments of the model that differ from its defaults, e.g. {"width": 48}.
+        skip_bad_rows: leave out galaxies whose conditions are NaN, empty or negative redshifts, instead of refusing the set.
+    """
+
+    model: str = "edm"
+    conditions: tuple[str, ...] | None = None
+    stretch: str | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    dropout: float | None = None
+    ema: float | None = None
+    jitter: float | None = None
+    augment: bool = True
+    precision: str = "auto"
+    seed: int = 0
+    save_every: int | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    skip_bad_rows: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "minutes", "batch_size", "learning_rate", "save_every"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name.replace('_', ' ')} must be positive, got {value}")
+        if self.steps is not None and self.minutes is not None:
+            raise InputError("give either steps or minutes as the budget, not both")
+        for name in ("dropout", "ema"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise InputError(f"{name} must be at least 0 and below 1, got {value}")
+
+    def with_defaults(self) -> Recipe:
+        """The recipe with the model's own values where nothing was said."""
+        own = get_model(self.model).defaults
+        return replace(
+            self,
+            conditions=self.conditions or own.conditions,
+            steps=self.steps or (None if self.minutes else own.steps),
+            batch_size=self.batch_size or own.batch_size,
+            learning_rate=self.learning_rate or own.learning_rate,
+            dropout=own.condition_dropout if self.dropout is None else self.dropout,
+            ema=own.ema if self.ema is None else self.ema,
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its number (from 1), loss, learning rate, and how far the budget is used (0 to 1)."""
+
+    number: int
+    loss: float
+    learning_rate: float
+    progress: float
+    seconds: float
+
+
+class Training:
+    """A training in a folder.
+
+    Args:
+        galaxies: the training set; streamed, never loaded whole.
+        folder: where the model goes; must not hold one yet, unless `resume`.
+        recipe: how to train.
+        resume: go on from the folder's last checkpoint (or start, if it has none).
+        on_scan: told how many galaxies each block of the first pass over the set had.
+
+    Raises:
+        InputError: a set that cannot be trained on, a folder that is taken, a checkpoint of another set or recipe.
+    """
+
+    def __init__(
+        self,
+        galaxies: GalaxySet,
+        folder: str | os.PathLike[str],
+        recipe: Recipe,
+        resume: bool = False,
+        on_scan: Callable[[int], None] | None = None,
+    ) -> None:
+        self.folder, self.recipe = Path(folder), recipe.with_defaults()
+        taken = (self.folder / CONFIG).exists()
+        if taken and not resume:
+            raise InputError(f"{self.folder} already holds a model: pass --resume to go on with it, or choose another folder")
+        if taken:
+            read_config(self.folder)
+        names = self.recipe.conditions or ()
+        if self.recipe.skip_bad_rows:
+            usable = np.ones(len(galaxies), bool)
+            for name in names:
+                usable &= Condition(name, "").usable(galaxies.column(name))
+            galaxies = galaxies[usable] if usable.any() else galaxies
+        self.conditions = Conditions.fit(names, galaxies, self.recipe.jitter)
+        self.galaxies = galaxies
+        self.statistics = PixelStatistics.of(galaxies, on_scan)
+        self.columns = {name: galaxies.column(name) for name in names}
+
+        # Processes and devices are accelerate's affair; precision is ours, because accelerate allows one for the life of a process.
+        self.accelerator = Accelerator(mixed_precision="no")
+        self.device = self.accelerator.device
+        self.precision = resolve_precision(self.recipe.precision, self.device)
+        # Weights and buffers are drawn from the seed; afterwards nothing uses the global generator.
+        set_seed(self.recipe.seed)
+        self.trained = self._built()
+        self.step, self.seconds = 0, 0.0
+        self._prepare()
+        if resume and (self.folder / STATE).exists():
+            self._restore()
+        if self.accelerator.is_main_process and not taken:
+            self.save()
+
+    # -- building ---------------------------------------------------------------------------------------------------------------
+    def _built(self) -> TrainedModel:
+        recipe, statistics = self.recipe, self.statistics
+        if statistics.low == statistics.high:
+            raise InputError("every pixel of the training set has the same value: there is nothing to learn")
+        stretch = fit_stretch(recipe.stretch, statistics, self.galaxies.survey)
+        sigma_data = float(stretch(torch.from_numpy(statistics.sample)).std())
+        kind = get_model(recipe.model)
+        arguments = kind.arguments(TrainingSet(len(self.galaxies.bands), self.galaxies.image_size, self.conditions, round(sigma_data, 6)))
+        arguments |= kind.checked(recipe.arguments)
+        fixed = {key: value for key, value in asdict(recipe).items() if key not in ("steps", "minutes", "save_every")}
+        training = {
+            **fixed,
+            "precision": self.precision,
+            "n": statistics.n,
+            "bad_pixels": statistics.bad_pixels,
+            "bad_images": statistics.bad_images,
+            "data_hash": statistics.data_hash,
+            "data": self.galaxies.provenance,
+        }
+        from hubbleflow import __version__
+
+        versions = {"hubbleflow": __version__, "torch": torch.__version__, "python": platform.python_version()}
+        subclass = Generator if issubclass(kind, GenerativeModel) else Predictor
+        # What is stored is what JSON gives back: tuples as lists, so that a config read again has the same hash.
+        arguments, training = json.loads(json.dumps(arguments)), json.loads(json.dumps(training))
+        model = kind(**arguments)
+        stretch = stretch_from_dict(json.loads(json.dumps(stretch.to_dict())))
+        return subclass(model, arguments, stretch, self.conditions, self.galaxies.survey, self.galaxies.image_size, training, versions)
+
+    def _prepare(self) -> None:
+        try:
+            from ema_pytorch import EMA
+        except ImportError as error:
+            raise InputError("training averages its weights with ema-pytorch, which is not installed: pip install ema-pytorch") from error
+        recipe, own = self.recipe, self.trained.model.defaults
+        assert recipe.learning_rate is not None and recipe.ema is not None
+        model = self.trained.model.to(self.device).train()
+        # inv_gamma 10, power 1: the average looks back over the last tenth of a young training, so that short ones are not held back.
+        self.average = EMA(
+            model,
+            beta=recipe.ema,
+            update_after_step=0,
+            update_every=1,
+            inv_gamma=10.0,
+            power=1.0,
+            include_online_model=False,
+            use_foreach=True,
+        )
+        optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, own.betas, weight_decay=own.weight_decay, fused=True)
+        self.online = model
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+
+    # -- the loop ---------------------------------------------------------------------------------------------------------------
+    @property
+    def progress(self) -> float:
+        """How much of the budget is used, 0 to 1."""
+        if self.recipe.minutes:
+            return min(1.0, self.seconds / (60 * self.recipe.minutes))
+        return min(1.0, self.step / (self.recipe.steps or 1))
+
+    def run(self) -> Iterator[Step]:
+        """Train to the end of the budget, yielding every step; checkpoints on the way and at the end."""
+        own, recipe = self.trained.model.defaults, self.recipe
+        saved, started, before = time.monotonic(), time.monotonic(), self.seconds
+        while self.progress < 1:
+            progress = self.progress
+            decay = own.decay_to + (1 - own.decay_to) * (1 + np.cos(np.pi * progress)) / 2
+            learning_rate = float(recipe.learning_rate * decay * min(1.0, (self.step + 1) / WARMUP))
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
+            self.online.anneal(progress)
+            loss = self._step()
+            self.step += 1
+            self.seconds = before + time.monotonic() - started
+            step = Step(self.step, loss, learning_rate, self.progress, self.seconds)
+            if not np.isfinite(loss):
+                raise InputError(
+                    f"the loss became {loss} at step {self.step}: lower --learning-rate, or check the images for extreme pixels"
+                )
+            if self.accelerator.is_main_process and (self.step % LOG_EVERY == 0 or step.progress >= 1):
+                self._log(step)
+            yield step
+            due = self.step % recipe.save_every == 0 if recipe.save_every else time.monotonic() - saved > SAVE_EVERY
+            if due and step.progress < 1:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def _step(self) -> float:
+        x, c, generator = self.batch(self.step)
+        with autocast(self.precision, self.device):
+            loss = self.model(x, c, generator)
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        clip = self.trained.model.defaults.clip
+        if clip is not None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
+        self.optimizer.step()
+        self.average.update()
+        return float(loss.detach())
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
+        """Images, conditions and the noise generator of one step: a function of (seed, step, process) and nothing else."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        batch, n = self.recipe.batch_size or 1, len(self.galaxies)
+        positions = np.arange(step * batch, (step + 1) * batch)[rank::world]
+        rows = np.empty(len(positions), np.int64)
+        for epoch in np.unique(positions // n):
+            here = positions // n == epoch
+            rows[here] = self._order(int(epoch))[positions[here] % n]
+        rng = np.random.default_rng([self.recipe.seed, 2, step, rank])
+        images = np.nan_to_num(self.galaxies.images[rows], nan=0.0, posinf=0.0, neginf=0.0)
+        if self.recipe.augment:
+            images = flipped_and_turned(images, rng)
+        x = self.trained.stretch(torch.from_numpy(images).to(self.device))
+        values = {name: values[rows] for name, values in self.columns.items()}
+        c = self.conditions.encode_training(values, rng, self.recipe.dropout or 0.0).to(self.device)
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        return x, c, generator
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if getattr(self, "_epoch", None) != epoch:
+            self._epoch, self._permutation = epoch, np.random.default_rng([self.recipe.seed, 1, epoch]).permutation(len(self.galaxies))
+        return self._permutation
+
+    # -- saving and resuming ----------------------------------------------------------------------------------------------------
+    def averaged(self) -> Any:
+        """The model with the averaged weights, as a Generator or Predictor, in evaluation mode."""
+        progress = {"steps": str(self.step), "images": str(self.step * (self.recipe.batch_size or 1)), "seconds": f"{self.seconds:.1f}"}
+        return replace(self.trained, model=self.average.ema_model.eval(), progress=progress)
+
+    def save(self) -> None:
+        """Write the averaged model and the state to resume from; the old ones stay until the new are whole."""
+        if not self.accelerator.is_main_process:
+            return
+        averaged = self.averaged()
+        averaged.save(self.folder)
+        state = {
+            "identity": config_hash(averaged.config()),
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.online.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict(),
+        }
+        with atomic_path(self.folder / STATE) as temporary:
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:  # how torch reports a full disk
+                raise OSError(str(error).splitlines()[0]) from error
+
+    def _restore(self) -> None:
+        path = self.folder / STATE
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:
+            raise InputError(f"{path} cannot be resumed from: it is damaged, or not a checkpoint of this package") from error
+        if state["identity"] != config_hash(self.trained.config()):
+            theirs, mine = read_config(self.folder)["training"], self.trained.training
+            changed = [key for key in mine if key != "data" and mine[key] != theirs.get(key)]
+            what = ", ".join(changed) or "another version"
+            raise InputError(f"{self.folder} was trained differently ({what} changed): resume with the same data and options")
+        self.online.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self._forget_log_after(self.step)
+
+    def _log(self, step: Step) -> None:
+        row = {"step": step.number, "loss": round(step.loss, 6), "learning_rate": step.learning_rate, "seconds": round(step.seconds, 2)}
+        with open(self.folder / LOG, "a") as log:
+            log.write(json.dumps(row) + "\n")
+
+    def _forget_log_after(self, step: int) -> None:
+        path = self.folder / LOG
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+            with atomic_path(path) as temporary:
+                temporary.write_text("".join(line + "\n" for line in kept))
+
+
+def flipped_and_turned(images: Float32[np.ndarray, "n band y x"], rng: np.random.Generator) -> Float32[np.ndarray, "n band y x"]:
+    """Each image under one of the eight symmetries of the square: the sky has no up."""
+    symmetry = rng.integers(8, size=len(images))
+    out = np.empty_like(images)
+    for number in np.unique(symmetry):
+        turned = np.rot90(images[symmetry == number], number % 4, axes=(-2, -1))
+        out[symmetry == number] = turned[..., ::-1] if number >= 4 else turned
+    return out
+
+
+def weights_hash(folder: str | os.PathLike[str]) -> str:
+    """SHA-256 of a folder's averaged weights: two trainings that agree to the bit have the same."""
+    from safetensors import safe_open
+
+    with safe_open(Path(folder) / WEIGHTS, framework="np") as file:
+        names: Sequence[str] = sorted(file.keys())
+        return content_hash(*(part for name in names for part in (name, file.get_tensor(name).tobytes())))

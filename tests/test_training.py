@@ -1,0 +1,300 @@
+"""Training: exact resumption, folders that cannot hurt, and generators that come back as they were saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hubbleflow.errors import InputError
+from hubbleflow.galaxies import GalaxySet
+from hubbleflow.generator import Generator
+from hubbleflow.predictor import Predictor
+from hubbleflow.survey import Survey
+from hubbleflow.trained import TrainedModel
+from hubbleflow.training import Recipe, Training, flipped_and_turned, weights_hash
+
+SMALL = {"width": 16, "multipliers": [1, 2]}
+
+
+def small_sky(path: Path, n: int = 64, size: int = 32) -> GalaxySet:
+    rng = np.random.default_rng(0)
+    redshift = rng.uniform(0.1, 2, n)
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    blob = np.exp(-(x**2 + y**2) / (2 * (4 - redshift[:, None, None]) ** 2))
+    images = rng.normal(0, 0.05, (n, 5, size, size)) + 3 * blob[:, None]
+    columns = {"redshift": redshift, "category": np.where(redshift > 1, "spiral", "elliptical")}
+    return GalaxySet(images.astype("f4"), Survey.get("hsc-wide"), columns).write(path)
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory: pytest.TempPathFactory) -> GalaxySet:
+    return small_sky(tmp_path_factory.mktemp("sky") / "sky.h5")
+
+
+@pytest.fixture(scope="module")
+def folder(sky: GalaxySet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "model"
+    training = Training(sky, folder, Recipe(steps=12, conditions=("redshift", "category"), arguments=SMALL))
+    assert [step.number for step in training.run()] == list(range(1, 13))
+    return folder
+
+
+def copy(folder: Path, to: Path) -> Path:
+    to.mkdir(parents=True)
+    for path in folder.iterdir():
+        if path.is_file():
+            (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_sigkill_and_resume_give_the_same_bits(sky: GalaxySet, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "hubbleflow", "train", str(sky.path)),
+        *("--steps", "60", "--save-every", "7", "--seed", "5", "-a", "width=16", "-a", "multipliers=[1,2]", "--no-sheets"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command[:5], str(tmp_path / "whole"), *command[5:]], check=True, env=environment, capture_output=True)
+    killed = [*command[:5], str(tmp_path / "killed"), *command[5:]]
+    process = subprocess.Popen(killed, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log, wanted = tmp_path / "killed" / "log.jsonl", int(np.random.default_rng().integers(20, 50))
+    deadline = time.monotonic() + 120
+    while (
+        time.monotonic() < deadline
+        and process.poll() is None
+        and not (log.exists() and json.loads(log.read_text().splitlines()[-1])["step"] >= wanted // 20 * 20)
+    ):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    state = torch.load(tmp_path / "killed" / "train_state.pt", weights_only=True)
+    assert 0 < state["step"] < 60, "the kill must come in the middle for this test to mean anything"
+    finished = subprocess.run([*killed, "--resume"], check=True, env=environment, capture_output=True, text=True)
+    assert f"resuming {tmp_path / 'killed'} at step {state['step']}" in finished.stderr
+    assert weights_hash(tmp_path / "killed") == weights_hash(tmp_path / "whole")
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == [20, 40, 60], "the log holds each step once"
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_says_so(sky: GalaxySet, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "hubbleflow",
+        "train",
+        str(sky.path),
+        str(tmp_path / "model"),
+        "--steps",
+        "100000",
+        "-a",
+        "width=16",
+        "--no-sheets",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (tmp_path / "model" / "log.jsonl").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in said and "Traceback" not in said
+    assert torch.load(tmp_path / "model" / "train_state.pt", weights_only=True)["step"] >= 20
+
+
+def test_two_trainings_with_one_seed_agree(sky: GalaxySet, tmp_path: Path, folder: Path) -> None:
+    for name, seed in (("same", 0), ("other", 1)):
+        training = Training(sky, tmp_path / name, Recipe(steps=12, conditions=("redshift", "category"), arguments=SMALL, seed=seed))
+        list(training.run())
+    assert weights_hash(tmp_path / "same") == weights_hash(folder)
+    assert weights_hash(tmp_path / "other") != weights_hash(folder)
+
+
+def test_a_saved_generator_draws_the_same_galaxies(folder: Path, tmp_path: Path) -> None:
+    generator = Generator.load(folder)
+    asked = {"redshift": np.linspace(0.2, 1.5, 5), "category": "spiral"}
+    drawn = generator.sample(asked, seed=3, steps=4)
+    generator.save(tmp_path / "again")
+    again = Generator.load(tmp_path / "again").sample(asked, seed=3, steps=4)
+    assert np.array_equal(drawn.images, again.images)
+    assert drawn.category.tolist() == ["spiral"] * 5 and drawn.survey == generator.survey
+    assert np.isfinite(drawn.images).all()
+
+
+def test_galaxies_do_not_depend_on_how_many_are_drawn(folder: Path, tmp_path: Path) -> None:
+    generator = Generator.load(folder)
+    values = generator.asked({"redshift": 0.7}, 6, seed=2)
+    streamed = generator.generate(tmp_path / "six.h5", values, seed=2, steps=3, batch_size=4)
+    two = generator.sample({"redshift": 0.7}, 2, seed=2, steps=3)
+    assert np.allclose(streamed.images[:2], two.images, atol=2e-2 * np.abs(two.images).max())
+    assert np.isnan(streamed.redshift).sum() == 0 and streamed.provenance["seed"] == 2
+
+
+def test_what_is_not_asked_may_be_left_out(folder: Path) -> None:
+    generator = Generator.load(folder)
+    assert "redshift" not in generator.sample({"category": ["spiral"]}, steps=2).columns
+    free = generator.sample(n=4, seed=1, steps=2)
+    assert set(free.category) <= {"spiral", "elliptical"} and np.isfinite(free.redshift).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "n", "sentence"),
+    [
+        ({"redshift": 9.0}, None, "outside the trained range"),
+        ({"mass": 9.0}, None, "not conditioned on 'mass'"),
+        ({"redshift": [0.5, 0.6]}, 3, "2 values for 3 galaxies"),
+        ({"category": "bar"}, None, "unknown category"),
+        (None, 0, "at least 1"),
+    ],
+)
+def test_bad_requests(folder: Path, asked: dict, n: int | None, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Generator.load(folder).sample(asked, n)
+
+
+# -- folders ------------------------------------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Runs a command when unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.trace}",)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "weights.pkl", "other.pt", "model.ckpt"])
+def test_a_folder_with_a_pickle_is_refused_and_nothing_runs(folder: Path, tmp_path: Path, name: str) -> None:
+    bad = copy(folder, tmp_path / "bad")
+    (bad / name).write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
+    with pytest.raises(InputError, match=f"holds a pickle \\({name}\\)"):
+        Generator.load(bad)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_pickle_in_place_of_weights_or_state_does_not_run(folder: Path, tmp_path: Path, sky: GalaxySet) -> None:
+    bad = copy(folder, tmp_path / "bad")
+    for name in ("model.safetensors", "train_state.pt"):
+        (bad / name).write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
+    with pytest.raises(InputError, match="truncated or damaged"):
+        Generator.load(bad)
+    with pytest.raises(InputError, match="cannot be resumed from"):
+        Training(sky, bad, Recipe(steps=20, conditions=("redshift", "category"), arguments=SMALL), resume=True)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda folder: _truncate(folder / "model.safetensors"), "truncated or damaged"),
+        (lambda folder: _change(folder, "seed", 7), "has been changed since"),
+        (lambda folder: (folder / "config.json").write_text("{"), "is not the JSON"),
+        (lambda folder: (folder / "config.json").unlink(), "no config.json"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors"),
+    ],
+)
+def test_spoilt_folders_get_one_sentence(folder: Path, tmp_path: Path, spoil, sentence: str) -> None:
+    bad = copy(folder, tmp_path / "bad")
+    spoil(bad)
+    with pytest.raises(InputError, match=sentence) as caught:
+        TrainedModel.load(bad)
+    assert "\n" not in str(caught.value)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def _change(folder: Path, key: str, value: int) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["training"][key] = value
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_a_folder_of_another_format_or_nothing(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        Generator.load(tmp_path / "nothing")
+    with pytest.raises(InputError, match="reads galaxies and cannot draw them|draws galaxies and cannot read them"):
+        Predictor.load(folder)
+
+
+# -- training sets that cannot be trained on ----------------------------------------------------------------------------------------
+
+
+def test_training_again_in_a_taken_folder_needs_resume(sky: GalaxySet, folder: Path) -> None:
+    before = weights_hash(folder)
+    with pytest.raises(InputError, match="already holds a model: pass --resume"):
+        Training(sky, folder, Recipe(steps=3))
+    with pytest.raises(InputError, match="trained differently .*seed"):
+        Training(sky, folder, Recipe(steps=20, conditions=("redshift", "category"), arguments=SMALL, seed=3), resume=True)
+    assert weights_hash(folder) == before
+
+
+def test_bad_rows_are_refused_or_left_out(sky: GalaxySet, tmp_path: Path) -> None:
+    redshift = sky.redshift.copy()
+    redshift[:3] = [np.nan, -1, np.inf]
+    columns = {**sky.columns, "redshift": redshift}
+    spoilt = GalaxySet(sky.images[:], sky.survey, columns)
+    with pytest.raises(InputError, match="3 of 64 values are not .*--skip-bad-rows"):
+        Training(spoilt, tmp_path / "a", Recipe(steps=1, arguments=SMALL))
+    assert not (tmp_path / "a").exists()
+    training = Training(spoilt, tmp_path / "b", Recipe(steps=1, arguments=SMALL, skip_bad_rows=True))
+    assert training.trained.training["n"] == 61
+
+
+def test_non_finite_pixels_are_the_sky_and_are_counted(sky: GalaxySet, tmp_path: Path) -> None:
+    images = sky.images[:]
+    images[0, 0, :2], images[5, 1, 3, 3] = np.nan, np.inf
+    training = Training(GalaxySet(images, sky.survey, sky.columns), tmp_path / "m", Recipe(steps=2, arguments=SMALL, batch_size=64))
+    assert training.trained.training["bad_pixels"] == 65 and training.trained.training["bad_images"] == 2
+    x, _, _ = training.batch(0)
+    assert torch.isfinite(x).all()
+    assert all(np.isfinite(step.loss) for step in training.run())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ({"steps": 0}, "steps must be positive"),
+        ({"minutes": -1.0}, "minutes must be positive"),
+        ({"steps": 5, "minutes": 5.0}, "not both"),
+        ({"dropout": 1.5}, "dropout must be"),
+    ],
+)
+def test_bad_recipes(recipe: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Recipe(**recipe)
+
+
+def test_missing_condition_and_constant_images(sky: GalaxySet, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no column 'i_mag'.*hubbleflow measure"):
+        Training(sky, tmp_path / "a", Recipe(steps=1, conditions=("i_mag",)))
+    flat = GalaxySet(np.ones((8, 5, 32, 32), "f4"), sky.survey, {"redshift": np.linspace(0, 1, 8)})
+    with pytest.raises(InputError, match="nothing to learn"):
+        Training(flat, tmp_path / "b", Recipe(steps=1))
+
+
+def test_a_set_of_another_survey_is_refused(folder: Path) -> None:
+    generator = Generator.load(folder)
+    other = GalaxySet(np.zeros((2, 1, 32, 32), "f4"), Survey.get("hsc-i"), {"redshift": np.ones(2)})
+    with pytest.raises(InputError, match="cannot be used for --like: its survey is hsc-i but the model was trained on hsc-wide"):
+        generator.conditions_like(other)
+
+
+def test_augmentation_reaches_all_eight_symmetries_and_nothing_else() -> None:
+    image = np.arange(9.0, dtype=np.float32).reshape(1, 1, 3, 3)
+    out = flipped_and_turned(np.repeat(image, 200, axis=0), np.random.default_rng(0))
+    assert len({row.tobytes() for row in out}) == 8
+    assert (np.sort(out.reshape(200, 9), axis=1) == np.arange(9)).all()
+    assert (out[:, 0, 1, 1] == 4).all()
