@@ -1,0 +1,24 @@
+"""Measure galaxies like an astronomer: detection, isophotes, photometry, with a flag for whatever is wrong.
+
+measure(galaxies)       -> Measured: columns with units and descriptions
+measure_file("set.h5")  writes them into the file's group `measured/`
+measure_stamp(images, survey)  one galaxy, all bands
+"""
+
+from hubbleflow.measure.flags import DESCRIPTIONS, UNTRUSTED, Flag, trusted
+from hubbleflow.measure.pipeline import Measured, measure, measure_file
+from hubbleflow.measure.recipe import Recipe
+from hubbleflow.measure.stamp import StampResult, measure_stamp
+
+__all__ = [
+    "DESCRIPTIONS",
+    "UNTRUSTED",
+    "Flag",
+    "Measured",
+    "Recipe",
+    "StampResult",
+    "measure",
+    "measure_file",
+    "measure_stamp",
+    "trusted",
+]
