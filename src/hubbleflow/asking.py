@@ -1,0 +1,50 @@
+"""What a user asks for in words: "0.5", "0.1:2", "0.1,0.5,1", "spiral,elliptical" -> values, one a galaxy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hubbleflow.conditions import Conditions
+from hubbleflow.errors import InputError
+
+
+def parse_conditions(texts: Mapping[str, str], n: int | None, seed: int, conditions: Conditions) -> dict[str, Any]:
+    """Condition name -> values. A range A:B is drawn uniformly, n times; a list is repeated in turn to n.
+
+    Raises:
+        InputError: a text that is none of these, a range without n, or an unknown condition.
+
+    Example:
+        >>> from hubbleflow.conditions import Condition
+        >>> known = Conditions((Condition("redshift", "log1p", 0.0, 4.0),))
+        >>> parse_conditions({"redshift": "0.1,0.5"}, 4, 0, known)["redshift"].tolist()
+        [0.1, 0.5, 0.1, 0.5]
+    """
+    by_name = {column.name: column for column in conditions.columns}
+    values: dict[str, Any] = {}
+    for number, (name, text) in enumerate(sorted(texts.items())):
+        if name not in by_name:
+            raise InputError(f"this generator is not conditioned on {name!r}: it knows {', '.join(by_name) or 'no condition'}")
+        if by_name[name].is_category:
+            found: np.ndarray = np.array([word.strip() for word in text.split(",")])
+        elif ":" in text:
+            if n is None:
+                raise InputError(f"a range of {name} needs --n: how many galaxies to draw between {text.replace(':', ' and ')}")
+            low, high = _numbers(name, text, ":")[:2]
+            if not low <= high:
+                raise InputError(f"{name} {text} runs backwards: give the smaller value first")
+            found = np.random.default_rng([seed, 3, number]).uniform(low, high, n)
+        else:
+            found = np.array(_numbers(name, text, ","))
+        values[name] = np.resize(found, n or len(found))
+    return values
+
+
+def _numbers(name: str, text: str, separator: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(separator)]
+    except ValueError as error:
+        raise InputError(f"{name} {text!r} is not a number, a range like 0.1:2 or a list like 0.1,0.5,1") from error

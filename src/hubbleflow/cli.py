@@ -1,0 +1,385 @@
+"""The command line: verbs only. Each reads galaxies or a model, calls one function, and says what came of it.
+
+Exit codes: 0 done; 2 bad input, with one sentence on stderr (--debug shows the traceback); 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hubbleflow import __version__
+from hubbleflow.errors import InputError
+
+app = typer.Typer(
+    name="hubbleflow",
+    help="Generate galaxies at any redshift and of any kind, and prove physically that they are right.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+importing = typer.Typer(help="Bring somebody's own files in as galaxies.", no_args_is_help=True)
+app.add_typer(importing, name="import")
+
+SetPath = Annotated[Path, typer.Argument(metavar="SET.h5", help="an HDF5 file of galaxies")]
+OutPath = Annotated[Path, typer.Argument(metavar="OUT.h5", help="the file to write")]
+Seed = Annotated[int, typer.Option(help="of everything random")]
+
+
+class Precision(StrEnum):
+    """Floating-point types of networks."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        print(f"hubbleflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
+) -> None:
+    """Options of every verb; `--debug` is read in main()."""
+
+
+@app.command()
+def simulate(
+    out: OutPath,
+    n: Annotated[int, typer.Option("--n", "-n", help="how many galaxies")] = 2000,
+    seed: Seed = 1,
+    survey: Annotated[str, typer.Option(help="whose depth, seeing and bands")] = "hsc-wide",
+    image_size: Annotated[int, typer.Option(help="pixels on a side")] = 64,
+) -> None:
+    """Draw a mock sky: galaxies with known truth."""
+    from hubbleflow.simulate import simulate as run
+
+    _report(run(out, n, seed=seed, survey=survey, image_size=image_size))
+
+
+@importing.command("galaxiesml")
+def import_galaxiesml(
+    source: Path,
+    out: OutPath,
+    secure: Annotated[bool, typer.Option("--secure", help="only secure spectroscopic redshifts")] = False,
+    columns: Annotated[str | None, typer.Option(help="columns to keep, comma-separated; all where not given")] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many galaxies")] = None,
+) -> None:
+    """GalaxiesML's HDF5 files (Do et al. 2024)."""
+    _import("galaxiesml", source, out, secure=secure, columns=_names(columns), limit=limit)
+
+
+@importing.command("galaxy10")
+def import_galaxy10(
+    source: Path,
+    out: OutPath,
+    size: Annotated[int | None, typer.Option(help="stamp size after averaging pixels, e.g. 64")] = None,
+    columns: Annotated[str | None, typer.Option(help="columns to keep, comma-separated")] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many galaxies")] = None,
+) -> None:
+    """Galaxy10 DECaLS (Leung & Bovy 2019); duplicates with conflicting labels are found and reported."""
+    _import("galaxy10", source, out, size=size, columns=_names(columns), limit=limit)
+
+
+@importing.command("images")
+def import_images(
+    source: Path,
+    out: OutPath,
+    images: Annotated[str | None, typer.Option(help="key of the images in the npz file")] = None,
+    columns: Annotated[str | None, typer.Option(help="keys of columns, comma-separated")] = None,
+    survey: Annotated[str | None, typer.Option(help="a known survey's name, or a new one's with --bands")] = None,
+    bands: Annotated[str | None, typer.Option(help="bands of the images, comma-separated")] = None,
+    category: Annotated[str | None, typer.Option(help="the column that is the kind of galaxy")] = None,
+    redshift: Annotated[str | None, typer.Option(help="the column that is the redshift")] = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="arcsec a pixel")] = None,
+    zero_point: Annotated[float | None, typer.Option(help="AB magnitude of one unit of flux")] = None,
+    table: Annotated[Path | None, typer.Option(help="CSV, ECSV or FITS table that goes with a folder of pictures")] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many galaxies")] = None,
+) -> None:
+    """Stamps in an npz file, or a folder of pictures with a table."""
+    _import(
+        "images",
+        source,
+        out,
+        images=images,
+        columns=_names(columns),
+        survey=survey,
+        bands=_names(bands),
+        category=category,
+        redshift=redshift,
+        pixel_scale=pixel_scale,
+        zero_point=zero_point,
+        table=table,
+        limit=limit,
+    )
+
+
+@importing.command("fits")
+def import_fits(
+    source: Path,
+    out: OutPath,
+    survey: Annotated[str | None, typer.Option(help="a known survey's name")] = None,
+    bands: Annotated[str | None, typer.Option(help="extensions to read, comma-separated")] = None,
+    table: Annotated[Path | None, typer.Option(help="table with one row a file")] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many galaxies")] = None,
+) -> None:
+    """FITS cutouts, one HDU a band: a file or a folder of them."""
+    _import("fits", source, out, survey=survey, bands=_names(bands), table=table, limit=limit)
+
+
+@importing.command("scenes")
+def import_scenes(
+    source: Path,
+    out: OutPath,
+    survey: Annotated[str | None, typer.Option(help="a known survey's name")] = None,
+    size: Annotated[int | None, typer.Option(help="stamp size in pixels")] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many galaxies")] = None,
+) -> None:
+    """Scenes with several objects (npz): a stamp is cut at every peak."""
+    _import("scenes", source, out, survey=survey, size=size, limit=limit)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(metavar="DATA.h5", help="the galaxies to learn from")],
+    model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="the folder to write")],
+    model: Annotated[str, typer.Option(help="which model; 'hubbleflow models' lists them")] = "edm",
+    condition: Annotated[str | None, typer.Option(help="columns to condition on, comma-separated: redshift, category, i_mag, ...")] = None,
+    minutes: Annotated[float | None, typer.Option(help="budget in minutes")] = None,
+    steps: Annotated[int | None, typer.Option(help="budget in steps: reproducible to the bit")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="galaxies a step")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="peak learning rate")] = None,
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
+    stretch: Annotated[str | None, typer.Option(help="asinh, linear, minmax or none")] = None,
+    dropout: Annotated[float | None, typer.Option(help="probability of dropping conditions, for guidance")] = None,
+    precision: Annotated[Precision, typer.Option(help="of the network")] = Precision.auto,
+    augment: Annotated[bool, typer.Option("--augment/--no-augment", help="flips and quarter turns")] = True,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out galaxies whose conditions are unusable")] = False,
+    save_every: Annotated[int | None, typer.Option(help="steps between checkpoints; every minute where not given")] = None,
+    sheets: Annotated[bool, typer.Option("--sheets/--no-sheets", help="draw galaxies during training")] = True,
+    argument: Annotated[
+        list[str] | None, typer.Option("--argument", "-a", metavar="NAME=VALUE", help="a model's own argument, e.g. width=48")
+    ] = None,
+) -> None:
+    """Train a model on galaxies."""
+    from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.training import Recipe
+    from hubbleflow.watch import train as run
+
+    recipe = Recipe(
+        model=model,
+        conditions=_names(condition) or None,
+        stretch=stretch,
+        steps=steps,
+        minutes=minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        dropout=dropout,
+        augment=augment,
+        precision=precision.value,
+        seed=seed,
+        save_every=save_every,
+        skip_bad_rows=skip_bad_rows,
+        arguments=_arguments(argument or []),
+    )
+    training = run(GalaxySet.open(data), model_folder, recipe, resume, sheets)
+    print(f"{model_folder}: {model} after {training.step:,} steps")
+
+
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="the folder of a generator")],
+    out: OutPath,
+    n: Annotated[int | None, typer.Option("--n", "-n", help="how many galaxies")] = None,
+    redshift: Annotated[str | None, typer.Option(help="0.5, or a range 0.1:2 (uniform), or a list 0.1,0.5,1")] = None,
+    category: Annotated[str | None, typer.Option(help="the kind of galaxy, or several, comma-separated")] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="any other condition: a value, range A:B or list")
+    ] = None,
+    like: Annotated[Path | None, typer.Option(metavar="SET.h5", help="take another set's conditions, galaxy by galaxy")] = None,
+    guidance: Annotated[float, typer.Option(help="1 = as trained; above 1 exaggerates the conditions")] = 1.0,
+    steps: Annotated[int | None, typer.Option(help="of the sampler")] = None,
+    sampler: Annotated[str | None, typer.Option(help="dpm++2m, heun or euler")] = None,
+    seed: Seed = 0,
+    extrapolate: Annotated[bool, typer.Option("--extrapolate", help="allow conditions outside the trained range")] = False,
+    precision: Annotated[Precision, typer.Option(help="of the network")] = Precision.auto,
+    batch_size: Annotated[int, typer.Option(min=1, help="galaxies at a time")] = 64,
+    sheet: Annotated[Path | None, typer.Option(metavar="PICTURE.png", help="also draw the first galaxies")] = None,
+) -> None:
+    """Draw galaxies from a generator."""
+    from hubbleflow.asking import parse_conditions
+    from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.generator import Generator
+    from hubbleflow.report.colour import sheet as draw
+    from hubbleflow.watch import counting
+
+    generator = Generator.load(model)
+    if like is not None:
+        if n is not None or redshift or category or condition:
+            raise InputError("--like takes its conditions from the set: leave out --n, --redshift, --category and --condition")
+        values = generator.conditions_like(GalaxySet.open(like))
+    else:
+        asked = dict(pair.partition("=")[::2] for pair in condition or [])
+        asked |= {name: text for name, text in (("redshift", redshift), ("category", category)) if text is not None}
+        values = generator.asked(parse_conditions(asked, n, seed, generator.conditions), n, seed)
+    with counting("drawing galaxies", len(next(iter(values.values())))) as on_progress:
+        galaxies = generator.generate(
+            out,
+            values,
+            seed,
+            steps=steps,
+            guidance=guidance,
+            sampler=sampler,
+            extrapolate=extrapolate,
+            precision=precision.value,
+            batch_size=batch_size,
+            on_progress=on_progress,
+        )
+    if sheet is not None:
+        draw(galaxies[:64], sheet)
+    _report(galaxies)
+
+
+@app.command()
+def measure(
+    galaxies: SetPath,
+    table: Annotated[Path | None, typer.Option(metavar="OUT.ecsv", help="also write the whole table: .ecsv, .fits or .csv")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; all cores where not given")] = None,
+) -> None:
+    """Measure every galaxy of a set, into the file's group measured/."""
+    from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.measure import measure_file, trusted
+    from hubbleflow.tables import write_table
+
+    measured = measure_file(galaxies, workers)
+    opened = GalaxySet.open(galaxies)
+    if table is not None:
+        write_table(opened, table)
+    good = int(trusted(measured.columns["flag"]).sum())
+    print(f"{galaxies}: {len(opened):,} galaxies measured in {', '.join(opened.bands)}; {len(opened) - good:,} flagged")
+
+
+@app.command()
+def evaluate(
+    real: Annotated[Path, typer.Argument(metavar="REAL.h5")],
+    generated: Annotated[Path, typer.Argument(metavar="GENERATED.h5")],
+    report: Annotated[Path, typer.Argument(metavar="REPORT", help="the folder to write")],
+    redshift_model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="a trained li2024-redshift-cnn, or 'none'; where not given one is trained on half of REAL"),
+    ] = None,
+    minutes: Annotated[float, typer.Option(help="for training that judge")] = 1.0,
+    seed: Seed = 0,
+) -> None:
+    """Judge one set by another: REPORT/report.html and REPORT/metrics.json."""
+    from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.judge import RedshiftJudge
+    from hubbleflow.metrics import evaluate as run
+    from hubbleflow.report import write_report
+
+    sky, made = GalaxySet.open(real), GalaxySet.open(generated)
+    judge = RedshiftJudge.of(sky, report / "redshift-cnn", redshift_model, minutes, seed)
+    print(judge.note, file=sys.stderr)
+    found = run(judge.unseen, made, judge.predictor.predict if judge.predictor else None, seed=seed)
+    write_report(found, report)
+    print(found.summary())
+    print(f"{report / 'report.html'}")
+
+
+@app.command()
+def info(path: Annotated[Path, typer.Argument(help="an HDF5 file of galaxies, or the folder of a model")]) -> None:
+    """What a set or a model is, in a few lines."""
+    from hubbleflow.describe import describe
+
+    print(describe(path))
+
+
+@app.command()
+def models() -> None:
+    """List the models that can be trained."""
+    from hubbleflow.models import get_model, model_names
+
+    for name in model_names():
+        kind = get_model(name)
+        print(f"{name:24} {kind.paper}; conditions: {', '.join(kind.defaults.conditions)}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="the folder to write")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="of training the generator")] = 2.5,
+    n_train: Annotated[int, typer.Option(help="mock galaxies to train on")] = 8000,
+    seed: Seed = 1,
+) -> None:
+    """The whole road in a few minutes: mock sky, generator, galaxies, verdict."""
+    from hubbleflow.demo import demo as run
+
+    report = run(out, minutes, n_train=n_train, seed=seed)
+    print(report.summary())
+    print(f"the report is {out / 'report' / 'report.html'}")
+
+
+def _import(archive: str, source: Path, out: Path, **given: Any) -> None:
+    from hubbleflow.datasets import import_archive
+
+    print(import_archive(archive, source, out, progress=True, **given))
+
+
+def _report(galaxies: Any) -> None:
+    from hubbleflow.describe import describe
+
+    print(describe(galaxies.path))
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def _arguments(pairs: list[str]) -> dict[str, Any]:
+    import json
+
+    values = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        try:
+            values[name] = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"--argument {pair!r} is not NAME=VALUE with a number or list as value") from error
+    return values
+
+
+def main() -> None:
+    """Entry point of the command `hubbleflow`."""
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv = [sys.argv[0], *(word for word in sys.argv[1:] if word != "--debug")]
+    try:
+        app()
+    except InputError as error:
+        if debug:
+            raise
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except BrokenPipeError:
+        os._exit(0)  # the reader of our output went away, e.g. `head`
+    except Exception as error:
+        if type(error).__name__ != "Interrupted":
+            raise
+        _fail(str(error), 130)
+
+
+def _fail(sentence: str, code: int) -> None:
+    print(f"hubbleflow: {sentence}", file=sys.stderr)
+    raise SystemExit(code)
