@@ -36,8 +36,7 @@ def discs(n: int, seed: int = 0) -> GalaxySet:
             flux = survey.flux(rng.uniform(19.0, 23.0))
             sky += flux / (2 * np.pi * scale**2 * q) * np.exp(-np.sqrt(u**2 + v**2 + 1.0) / scale)
         images[i] = (
-            sky * np.array([0.3, 0.6, 1.0, 1.2, 1.3])[:, None, None]
-            + rng.normal(size=(5, 64, 64)) * np.array(survey.noise)[:, None, None]
+            sky * np.array([0.3, 0.6, 1.0, 1.2, 1.3])[:, None, None] + rng.normal(size=(5, 64, 64)) * np.array(survey.noise)[:, None, None]
         )
     return GalaxySet(images, survey)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -290,8 +291,8 @@ def evaluate(
 
     sky, made = GalaxySet.open(real), GalaxySet.open(generated)
     judge = RedshiftJudge.of(sky, report / "redshift-cnn", redshift_model, minutes, seed)
-    print(judge.note, file=sys.stderr)
     found = run(judge.unseen, made, judge.predictor.predict if judge.predictor else None, seed=seed)
+    found = replace(found, notes=(judge.note, *found.notes))
     write_report(found, report)
     print(found.summary())
     print(f"{report / 'report.html'}")
@@ -319,13 +320,14 @@ def models() -> None:
 def demo(
     out: Annotated[Path, typer.Option(help="the folder to write")] = Path("demo"),
     minutes: Annotated[float, typer.Option(help="of training the generator")] = 2.5,
-    n_train: Annotated[int, typer.Option(help="mock galaxies to train on")] = 8000,
+    n_train: Annotated[int, typer.Option(min=16, help="mock galaxies to train on")] = 8000,
+    n_test: Annotated[int, typer.Option(min=16, help="mock galaxies to judge by; half as many are drawn")] = 1200,
     seed: Seed = 1,
 ) -> None:
     """The whole road in a few minutes: mock sky, generator, galaxies, verdict."""
     from hubbleflow.demo import demo as run
 
-    report = run(out, minutes, n_train=n_train, seed=seed)
+    report = run(out, minutes, min(1.0, minutes), n_train, n_test, seed)
     print(report.summary())
     print(f"the report is {out / 'report' / 'report.html'}")
 

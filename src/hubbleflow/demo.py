@@ -6,18 +6,28 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.judge import judge_recipe
 from hubbleflow.metrics import Report, evaluate
-from hubbleflow.report import write_report
+from hubbleflow.report import sheet, write_report
 from hubbleflow.simulate import simulate
 from hubbleflow.training import Recipe
 from hubbleflow.watch import counting, train
 
-TRAIN, TEST, GENERATED = 8000, 1200, 600
+TRAIN, TEST = 8000, 1200
+SHOWN = 32
 
 
-def demo(out: str | os.PathLike[str], minutes: float = 2.5, judge_minutes: float = 0.75, n_train: int = TRAIN, seed: int = 1) -> Report:
+def demo(
+    out: str | os.PathLike[str],
+    minutes: float = 2.5,
+    judge_minutes: float = 1.0,
+    n_train: int = TRAIN,
+    n_test: int = TEST,
+    seed: int = 1,
+) -> Report:
     """Run the demonstration in `out` and return its report; the files it leaves are a small tour of the package.
 
     Args:
@@ -25,29 +35,47 @@ def demo(out: str | os.PathLike[str], minutes: float = 2.5, judge_minutes: float
         minutes: of training the generator.
         judge_minutes: of training the redshift judge.
         n_train: galaxies of the mock sky to train on.
+        n_test: galaxies of another mock sky to judge by; half as many are drawn.
         seed: of everything.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or holds the models of a demo with other options.
     """
     out = Path(out)
-    _say(1, f"a mock sky of {n_train:,} galaxies to learn from and {TEST:,} to judge by")
+    _say(1, f"a mock sky of {n_train:,} galaxies to learn from and {n_test:,} to judge by")
     sky = simulate(out / "train.h5", n_train, seed=seed)
-    test = simulate(out / "test.h5", TEST, seed=seed + 1)
+    test = simulate(out / "test.h5", n_test, seed=seed + 1)
+    sheet(_by_redshift(test), out / "mock_sky.png")
 
     _say(2, f"train a generator for {minutes:g} minutes (watch {out / 'model' / 'samples'})")
     generator = train(sky, out / "model", Recipe(minutes=minutes, seed=seed), resume=True).averaged()
 
-    _say(3, "draw galaxies at the test set's redshifts")
-    asked = generator.conditions_like(test[:GENERATED])
-    with counting("drawing galaxies", GENERATED) as on_progress:
-        generator.generate(out / "generated.h5", asked, seed=seed, extrapolate=True, on_progress=on_progress)
+    _say(3, f"draw {n_test // 2:,} galaxies at the test set's redshifts")
+    asked = generator.conditions_like(test[: n_test // 2])
+    with counting("drawing galaxies", n_test // 2) as on_progress:
+        made = generator.generate(out / "generated.h5", asked, seed=seed, extrapolate=True, on_progress=on_progress)
+    _sheet_of_pairs(test[: n_test // 2], made, out / "side_by_side.png")
 
     _say(4, "train the judge of redshifts (Li et al. 2024) on the mock sky, and evaluate")
     judge = train(sky, out / "redshift-cnn", judge_recipe(judge_minutes, seed), resume=True).averaged()
-    report = evaluate(test, GalaxySet.open(out / "generated.h5"), predict_redshift=judge.predict, seed=seed)
+    report = evaluate(test, made, predict_redshift=judge.predict, seed=seed)
     write_report(report, out / "report")
     return report
+
+
+def _by_redshift(galaxies: GalaxySet) -> GalaxySet:
+    """Some galaxies of a set, evenly over its ranking in redshift."""
+    order = np.argsort(galaxies.redshift)
+    return galaxies[order[np.linspace(0, len(order) - 1, min(SHOWN, len(order))).astype(int)]]
+
+
+def _sheet_of_pairs(real: GalaxySet, made: GalaxySet, path: Path) -> None:
+    """Rows of real galaxies over rows of those drawn at the same redshifts."""
+    order = np.argsort(real.redshift)
+    rows = order[np.linspace(0, len(order) - 1, min(24, len(order) // 8 * 8)).astype(int)].reshape(-1, 8)
+    parts = [GalaxySet(source[row].images, source.survey, {"redshift": real.redshift[row]}) for row in rows for source in (real, made)]
+    labels = [f"{('mock', 'drawn')[number % 2]} z = {z:.2f}" for number, part in enumerate(parts) for z in part.redshift]
+    sheet(GalaxySet.concatenate(parts), path, columns=8, labels=labels)
 
 
 def _say(number: int, what: str) -> None:

@@ -7,8 +7,8 @@ set trains a judge and the other half stands for the real set, so that no galaxy
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -54,7 +54,12 @@ class RedshiftJudge:
             )
         order = np.random.default_rng(seed).permutation(known)
         teach, keep = np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])
-        training = train(real[teach], Path(folder), judge_recipe(minutes, seed), sheets=False, tensorboard=False)
+        recipe = judge_recipe(minutes, seed)
+        try:  # a judge of the same galaxies and budget from an earlier evaluation is used again
+            training = train(real[teach], folder, recipe, resume=True, sheets=False, tensorboard=False)
+        except InputError:
+            shutil.rmtree(folder, ignore_errors=True)
+            training = train(real[teach], folder, recipe, sheets=False, tensorboard=False)
         return cls(
             training.averaged(),
             real[keep],
