@@ -24,6 +24,8 @@ from hubbleflow.measure import measure_file, trusted
 from hubbleflow.report import sheet
 from hubbleflow.tables import write_table
 
+FAINTEST_SHOWN = 24.0  # i magnitude
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -40,11 +42,12 @@ def main() -> None:
     good = trusted(measured.columns["flag"])
     print(f"{len(scenes)} objects, {int(good.sum())} with numbers to be trusted; flags, most frequent first:")
     for name, count in sorted(measured.flag_counts.items(), key=lambda item: -item[1]):
-        if count:
+        if count and name != "untrusted":
             print(f"  {name:20} {count}")
     magnitude = measured.columns["i_mag"]
-    brightest = np.flatnonzero(good)[np.argsort(magnitude[good])]
-    chosen = brightest[np.linspace(0, len(brightest) - 1, 32).astype(int)]
+    shown = np.flatnonzero(good & (magnitude < FAINTEST_SHOWN) & np.isfinite(measured.columns["g_mag"]))
+    ranked = shown[np.argsort(magnitude[shown])]
+    chosen = ranked[np.linspace(0, len(ranked) - 1, 32).astype(int)]
     labels = [f"i = {magnitude[row]:.1f}, g-i = {measured.columns['g_mag'][row] - magnitude[row]:.1f}" for row in chosen]
     sheet(scenes[chosen], out / "sheets" / "scenes.png", columns=8, labels=labels)
     colours = {

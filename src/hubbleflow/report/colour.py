@@ -102,14 +102,23 @@ def _gain(sigma: Float[np.ndarray, " 3"], survey: Survey) -> Float[np.ndarray, "
 
 
 def sky_sigma(images: Float[np.ndarray, "n band y x"]) -> Float[np.ndarray, " band"]:
-    """Sky standard deviation per band: the median over images of 1.4826 MAD of the outermost pixels; 1 where that is 0."""
+    """Sky standard deviation per band: the median over images of 1.4826 MAD of the outermost pixels; 1 where that is 0.
+
+    Pixels that are exactly 0 hold no data (stamps that reach beyond a scene) and do not count.
+    """
     edge = np.ones(images.shape[2:], bool)
     width = min(EDGE, min(images.shape[2:]) // 4)
     edge[width : images.shape[2] - width, width : images.shape[3] - width] = False
-    sky = images[:, :, edge]
-    sigma = 1.4826 * np.median(np.abs(sky - np.median(sky, axis=2, keepdims=True)), axis=2)
-    sigma = np.median(sigma, axis=0)
-    return np.where(sigma > 0, sigma, 1.0)
+    sigma = np.ones(images.shape[1])
+    for band in range(images.shape[1]):
+        found = []
+        for sky in images[:, band][:, edge]:
+            sky = sky[sky != 0]
+            if len(sky):
+                found.append(1.4826 * np.median(np.abs(sky - np.median(sky))))
+        positive = [value for value in found if value > 0]
+        sigma[band] = np.median(positive) if positive else 1.0
+    return sigma
 
 
 def default_labels(galaxies: GalaxySet) -> list[str]:
