@@ -10,9 +10,10 @@ The same by hand (the archive does not state the band; i, the band of HSC's shar
 
     hubbleflow import images hsc_wide_deep_64.npz hsc.h5 --images wide --survey hsc-i
     hubbleflow measure hsc.h5
-    hubbleflow train TRAIN.h5 generator --condition i_mag,i_half_light_radius --steps 2500 --skip-bad-rows
-    hubbleflow generate generator generated.h5 --like TEST.h5
-    hubbleflow evaluate TEST.h5 generated.h5 report
+    hubbleflow split hsc.h5 train.h5 test.h5 --fractions 0.8,0.2 --seed 1
+    hubbleflow train train.h5 generator --condition i_mag,i_half_light_radius --steps 2500 --seed 1 --skip-bad-rows
+    hubbleflow generate generator generated.h5 --like test.h5 --skip-bad-rows --extrapolate
+    hubbleflow evaluate test.h5 generated.h5 report
 """
 
 from __future__ import annotations

@@ -156,6 +156,11 @@ def test_requests_that_are_wrong(road: Path, bad: Path, tmp_path: Path) -> None:
     assert "not a number" in refused("generate", road / "model", out, "--n", 1, "--redshift", "far")
     assert "runs backwards" in refused("generate", road / "model", out, "--n", 1, "--redshift", "1:0.1")
     assert "finite number" in refused("generate", road / "model", out, "--n", 1, "--redshift", "nan")
+    assert "at least 1" in refused("generate", road / "model", out, "--n", -5, "--redshift", "0.1:1")
+    assert "two finite ends" in refused("generate", road / "model", out, "--n", 1, "--redshift", "0.1:inf")
+    assert "two finite ends" in refused("generate", road / "model", out, "--n", 1, "--redshift", "0.2:1:2")
+    assert "3 values of redshift" in refused("generate", road / "model", out, "--n", 2, "--redshift", "0.1,0.2,0.3")
+    assert "give the generated one another name" in refused("generate", road / "model", road / "sky.h5", "--like", road / "sky.h5")
     assert "leave out --n" in refused("generate", road / "model", out, "--n", 1, "--like", road / "sky.h5")
     assert "does not exist" in refused("generate", road / "nothing", out, "--n", 1)
     assert "unknown survey" in refused("simulate", out, "--n", 2, "--survey", "hst")
@@ -167,6 +172,15 @@ def test_requests_that_are_wrong(road: Path, bad: Path, tmp_path: Path) -> None:
     assert "does not exist" in refused("info", tmp_path / "nothing")
     assert "cannot write" in refused("simulate", road / "sky.h5" / "under_a_file.h5", "--n", 2)
     assert not out.exists()
+
+
+def test_split_makes_disjoint_parts(road: Path, tmp_path: Path) -> None:
+    words = ("split", road / "sky.h5", tmp_path / "a.h5", tmp_path / "b.h5")
+    assert hubbleflow(*words, "--fractions", "0.75,0.25", "--seed", 1).returncode == 0
+    a, b = GalaxySet.open(tmp_path / "a.h5"), GalaxySet.open(tmp_path / "b.h5")
+    assert (len(a), len(b)) == (72, 24) and not set(a.columns["object_id"]) & set(b.columns["object_id"])
+    assert "i_mag" in a.measured
+    assert "3 shares for 2 files" in refused(*words, "--fractions", "0.5,0.3,0.2")
 
 
 def test_extrapolation_is_possible_when_asked_for(road: Path, tmp_path: Path) -> None:

@@ -131,6 +131,16 @@ def test_galaxiesml_secure_limit_and_columns(galaxiesml: Path, tmp_path: Path) -
     np.testing.assert_allclose(few.redshift, np.linspace(0.01, 4, 600)[expected[:7]])
 
 
+def test_galaxiesml_column_with_a_name_of_ours_is_called_otherwise(galaxiesml: Path, tmp_path: Path) -> None:
+    with h5py.File(galaxiesml, "r+") as file:
+        file["measured"], file["redshift"] = np.arange(600), np.full(600, 9.0)
+    report = import_archive("galaxiesml", galaxiesml, tmp_path / "set.h5")
+    copied = GalaxySet.open(tmp_path / "set.h5")
+    assert copied.columns["archive_measured"][599] == 599 and copied.measured == {}
+    np.testing.assert_allclose(copied.redshift, np.linspace(0.01, 4, 600))
+    assert any("column 'measured' is called 'archive_measured' here" in note for note in report.notes)
+
+
 def test_bad_pixels_become_zero_masked_and_counted(galaxiesml: Path, tmp_path: Path) -> None:
     with h5py.File(galaxiesml, "r+") as file:
         file["image"][300, 1, 2, 3] = np.nan  # in the second block: the mask begins where it is first needed

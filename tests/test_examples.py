@@ -35,7 +35,8 @@ def test_long_examples_start(name: str, tmp_path: Path) -> None:
 
 def test_the_demo_in_python(tmp_path: Path) -> None:
     said = run("01_demo.py", "--minutes", 0.05, "--n", 100, cwd=tmp_path)
-    assert (tmp_path / "runs" / "01_demo" / "report" / "report.html").exists() and (tmp_path / "runs" / "01_demo" / "generated.png").exists()
+    out = tmp_path / "runs" / "01_demo"
+    assert (out / "report" / "report.html").exists() and (out / "generated.png").exists()
     assert len(said.strip().splitlines()) >= 3
 
 

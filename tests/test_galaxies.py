@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -13,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hubbleflow.describe import describe_set
 from hubbleflow.errors import InputError
 from hubbleflow.files import atomic_path
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter, write_measured
+from hubbleflow.measure import Flag
 from hubbleflow.pixels import DiskStack
 from hubbleflow.survey import SURVEYS, Survey
+from hubbleflow.tables import write_table
 
 HSC = Survey.get("hsc-wide")
 
@@ -239,3 +244,166 @@ def test_measurements_replace_older_ones(tmp_path: Path) -> None:
     opened = GalaxySet.open(tmp_path / "set.h5")
     assert list(opened.measured) == ["r_mag"] and opened.measured_attrs == {"recipe": "second"}
     assert np.array_equal(opened.images[:], galaxies.images[:])
+
+
+def test_measuring_again_does_not_grow_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "set.h5"
+    some_galaxies(3).write(path)
+    columns = {"r_mag": np.arange(3.0), "name": np.array(["a", "b", "c"])}
+    write_measured(path, columns, {"r_mag": "mag"}, {"r_mag": "magnitude"}, {"recipe": "first", "number": 1, "gone": 1})
+    size = path.stat().st_size
+    for number in range(20):
+        write_measured(path, {**columns, "r_mag": np.arange(3.0) + number}, {"r_mag": "AB"}, {}, {"recipe": "second", "bits": {"A": 1}})
+        assert path.stat().st_size == size
+    opened = GalaxySet.open(path)
+    assert opened.measured["r_mag"].tolist() == [19, 20, 21] and opened.measured["name"].tolist() == ["a", "b", "c"]
+    assert opened.measured_units["r_mag"] == "AB" and opened.measured_descriptions["r_mag"] == ""
+    assert opened.measured_attrs == {"recipe": "second", "bits": '{"A": 1}'}
+    with h5py.File(path) as file:
+        assert not {"measured.old", "measured.partial"} & set(file)
+
+
+@pytest.mark.parametrize(
+    "columns", [{"r_mag": np.arange(3.0)}, {"i_mag": np.zeros(3), "flag": np.zeros(3, np.int32)}], ids=["swap", "over"]
+)
+def test_a_writer_that_is_killed_never_leaves_a_mixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns) -> None:
+    path = tmp_path / "set.h5"
+    galaxies = some_galaxies(3).write(path)
+
+    def killed(*arguments) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hubbleflow.galaxy_file._set", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_measured(path, columns, {}, {}, {"recipe": "second"})
+    monkeypatch.undo()
+    left = GalaxySet.open(path)
+    assert left.measured == {} or np.array_equal(left.measured["i_mag"], galaxies.measured["i_mag"])
+    assert bool(left.measured) == ("r_mag" in columns)
+    write_measured(path, columns, {}, {}, {"recipe": "second"})
+    assert set(GalaxySet.open(path).measured) == set(columns)
+
+
+def test_old_measurements_are_used_until_the_new_stand(tmp_path: Path) -> None:
+    some_galaxies(3).write(tmp_path / "set.h5")
+    with h5py.File(tmp_path / "set.h5", "r+") as file:
+        file.move("measured", "measured.old")
+    assert GalaxySet.open(tmp_path / "set.h5").measured["flag"].tolist() == [0, 1, 2]
+
+
+HOLD = "import h5py, sys; file = h5py.File(sys.argv[1], 'r+'); print('open', flush=True); sys.stdin.readline(); file.close()"
+
+
+def test_a_locked_file_is_waited_for_and_then_said_to_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    galaxies = some_galaxies(3).write(tmp_path / "set.h5")
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "set.h5"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+    with monkeypatch.context() as quick:
+        quick.setattr("hubbleflow.galaxy_file.PAUSE_S", 0.01)
+        for use in (lambda: galaxies.images[0], lambda: GalaxySet.open(tmp_path / "set.h5")):
+            with pytest.raises(InputError, match="cannot read .*set.h5: another program has it open and has locked it"):
+                use()
+        with pytest.raises(InputError, match="cannot add measurements to .*: another program has it open"):
+            write_measured(tmp_path / "set.h5", {"r_mag": np.arange(3.0)}, {}, {}, {})
+    waited = []
+    monkeypatch.setattr("time.sleep", lambda seconds: waited.append(seconds) or holder.communicate("close\n"))
+    assert galaxies.images[0].shape == (5, 8, 8)
+    assert len(waited) == 1 and holder.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(13, "Permission denied"), "its permissions do not allow it"),
+        (OSError("unable to lock file, errno = 37, error message = 'No locks available'"), "knows no locks; set HDF5_USE_FILE_LOCKING"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error, sentence) -> None:
+    some_galaxies(2).write(tmp_path / "set.h5")
+
+    def refuse(*arguments) -> None:
+        raise error
+
+    monkeypatch.setattr("h5py.File", refuse)
+    with pytest.raises(InputError, match=sentence) as caught:
+        GalaxySet.open(tmp_path / "set.h5")
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_foreign_column_called_measured_is_no_measurement(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.h5"
+    _hdf5(path, image=np.zeros((3, 5, 8, 8), "f4"), measured=np.arange(3))
+    opened = GalaxySet.open(path)
+    assert opened.measured == {} and opened.columns["archive_measured"].tolist() == [0, 1, 2]
+    with pytest.raises(InputError, match="it has a column 'measured'"):
+        write_measured(path, {"r_mag": np.zeros(3)}, {}, {}, {})
+    with pytest.raises(InputError, match="a column cannot be called measured"):
+        GalaxySet(np.zeros((2, 5, 8, 8), "f4"), HSC, {"measured": np.zeros(2)}).write(tmp_path / "set.h5")
+
+
+@pytest.mark.parametrize("text", ["made by hand", "[1, 2]"])
+def test_provenance_that_is_no_object_is_kept_as_text(tmp_path: Path, text: str) -> None:
+    _hdf5(tmp_path / "foreign.h5", image=np.zeros((3, 5, 8, 8), "f4"))
+    with h5py.File(tmp_path / "foreign.h5", "r+") as file:
+        file.attrs["provenance"] = text
+    assert GalaxySet.open(tmp_path / "foreign.h5").provenance == {"text": text}
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '"hsc-wide"', "3", "null", '{"name": "x"}', "hsc-wide"])
+def test_a_survey_attribute_that_is_no_survey_is_a_sentence(tmp_path: Path, text: str) -> None:
+    _hdf5(tmp_path / "foreign.h5", image=np.zeros((3, 5, 8, 8), "f4"))
+    with h5py.File(tmp_path / "foreign.h5", "r+") as file:
+        file.attrs["survey"] = text
+    with pytest.raises(InputError, match="foreign.h5: (not a survey|the survey attribute is not JSON)"):
+        GalaxySet.open(tmp_path / "foreign.h5")
+
+
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked = []
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path, tmp_path / "file" / "set.h5"):
+        with pytest.raises(InputError, match="cannot write"), atomic_path(path):
+            worked.append(path)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(InputError, match="may not be written"), atomic_path(tmp_path / "set.h5"):
+        worked.append(tmp_path)
+    assert not worked and (tmp_path / "file").read_text() == "in the way"
+
+
+def test_redshift_is_numbers_and_category_is_text(tmp_path: Path) -> None:
+    images = np.zeros((2, 5, 8, 8), "f4")
+    for values in (["0.1", "0.2"], [True, False], [1j, 2j]):
+        with pytest.raises(InputError, match="column 'redshift' must hold numbers, got"):
+            GalaxySet(images, HSC, {"redshift": np.array(values)})
+    with pytest.raises(InputError, match="column 'redshift' must hold numbers, got 'unknown'"):
+        GalaxySet(images, HSC, {"redshift": np.array(["unknown", 0.2], object)})
+    assert np.isnan(GalaxySet(images, HSC, {"redshift": np.array([None, 0.2], object)}).redshift[0])
+    for values, text in (([3, 4], ["3", "4"]), ([b"Sa", b"Sb"], ["Sa", "Sb"]), (["E", "café"], ["E", "café"])):
+        galaxies = GalaxySet(images, HSC, {"category": np.array(values)})
+        assert galaxies.columns["category"].tolist() == text and galaxies.columns["category"].dtype.kind == "U"
+        assert galaxies.write(tmp_path / "set.h5").category.tolist() == text
+
+
+def test_cutouts_stay_in_their_folder(tmp_path: Path) -> None:
+    names = np.array(["../evil", "a/b", "a_b", "..", "/etc/x", "plain-1"])
+    paths = GalaxySet(np.zeros((6, 5, 8, 8), "f4"), HSC, {"object_id": names}).write_fits(tmp_path / "cutouts")
+    assert len(set(paths)) == 6 and all(path.parent == tmp_path / "cutouts" and path.exists() for path in paths)
+    assert paths[-1].name == "plain-1.fits" and not paths[0].name.startswith(".")
+    assert {path.name for path in tmp_path.iterdir()} == {"cutouts"}
+
+
+def test_tables_in_every_format_hold_names_beyond_ascii(tmp_path: Path) -> None:
+    from astropy.table import Table
+
+    galaxies = some_galaxies(4)
+    for suffix, name in ((".fits", "caf\\xe9"), (".ecsv", "café"), (".csv", "café")):
+        table = Table.read(write_table(galaxies, tmp_path / f"t{suffix}"))
+        assert str(table["category"][1]) == name and len(table) == 4
+    assert galaxies.category[1] == "café"
+
+
+def test_flagged_means_untrusted() -> None:
+    galaxies = some_galaxies(4)
+    galaxies.measured["flag"] = np.array([0, Flag.BLENDED, Flag.NOT_DETECTED, Flag.NOT_DETECTED | Flag.BLENDED])
+    assert "; 2 flagged" in describe_set(galaxies)

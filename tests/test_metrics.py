@@ -377,6 +377,29 @@ def test_sets_measured_by_different_recipes_are_measured_again():
     assert np.array_equal(report.real.measured["i_mag"], report.generated.measured["i_mag"], equal_nan=True)
 
 
+def test_one_recipe_on_disk_and_in_memory_is_one_recipe(tmp_path):
+    attrs = {"recipe": "ours", "number": np.int64(2), "sep": "1.4.1", "parameters": '{"b": 1, "a": 2.5}', "flag_bits": {"B": 2, "A": 1}}
+    real, made = galaxies(30, 1), galaxies(30, 2)
+    real.measured_attrs = attrs
+    made.measured_attrs = {**attrs, "parameters": {"a": 2.5, "b": 1}}
+    stored = real.write(tmp_path / "real.h5")
+    assert stored.measured_attrs != attrs and stored.recipe == real.recipe == made.recipe
+    assert not any("measured" in note for note in evaluate(stored, made, progress=False, splits=3).notes)
+    assert GalaxySet.concatenate([stored, made]).measured
+    made.measured_attrs = {**attrs, "flag_bits": {"B": 2, "A": 4}}
+    assert made.recipe != stored.recipe
+
+
+def test_a_set_without_one_finite_pixel_gets_notes():
+    real = galaxies(60, 1)
+    empty = GalaxySet(np.full(real.images.shape, np.nan, np.float32), HSC, {"redshift": real.redshift})
+    sky = sky_columns(empty.images[:], HSC)
+    assert len(sky) == 10 and all(values.shape == (60,) and np.isnan(values).all() for values in sky.values())
+    report = evaluate(GalaxySet(real.images, HSC, real.columns), empty, progress=False, splits=3)
+    assert not report.results["noise_rms"].computed and "needs images" in report.results["noise_rms"].note
+    assert report.to_dict()["generated"]["flagged"] == 60
+
+
 def test_different_surveys_get_notes_and_what_is_common_is_compared():
     narrow = replace(HSC.with_bands(("r", "i", "z")), pixel_scale_arcsec=0.2)
     report = evaluate(galaxies(120, 1), galaxies(120, 2, survey=narrow), progress=False, splits=3)

@@ -21,7 +21,7 @@ from hubbleflow.galaxies import GalaxySet
 from hubbleflow.metrics import Report, evaluate
 from hubbleflow.report import rgb, sheet, write_report
 from hubbleflow.report.colour import lupton, sky_sigma
-from hubbleflow.report.drawing import figure, lookback_axis
+from hubbleflow.report.drawing import figure, log_axis, lookback_axis
 from hubbleflow.report.page import number
 from hubbleflow.survey import Survey
 
@@ -279,3 +279,36 @@ def test_unwritable_folder_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot write"):
         write_report(judged(survey=Survey.get("hsc-i"), redshift=False), tmp_path / "file", progress=False)
+    with pytest.raises(InputError, match="may not be written|is a file"):
+        write_report(None, tmp_path / "file", progress=False)  # said before anything of the report is looked at
+
+
+def test_names_with_dollars_are_names(tmp_path):
+    categories = ("a$\\frac$", "$x_1$ & <b>")
+    text = write_report(judged(redshift=False, categories=categories), tmp_path, progress=False).read_text()
+    page = Page(text)
+    assert "a$\\frac$" in " ".join(page.words) and "mathdefault" not in text
+    sheet(galaxies(4, 1, categories=categories), tmp_path / "sheet.png")
+
+
+def test_logarithmic_axes_have_plain_numbers():
+    with figure(3, 3) as fig:
+        ax = fig.subplots()
+        log_axis(ax)
+        ax.set_ylim(0.005, 0.3)
+        fig.canvas.draw()
+        assert {"0.01", "0.1"} <= {label.get_text() for label in ax.get_yticklabels()}
+        ax.set_ylim(0.11, 0.9)
+        fig.canvas.draw()
+        assert {"0.2", "0.5"} <= {label.get_text() for label in ax.get_yticklabels(which="minor")}
+
+
+def test_a_set_without_one_finite_pixel_is_drawn(tmp_path):
+    real = galaxies(60, 1)
+    empty = GalaxySet(np.full(real.images.shape, np.nan, np.float32), HSC, {"redshift": real.redshift})
+    report = evaluate(GalaxySet(real.images, HSC, real.columns), empty, progress=False, splits=3)
+    assert "sky that varies" in " ".join(Page(write_report(report, tmp_path, progress=False).read_text()).words)
+
+
+def test_areas_are_in_square_pixels():
+    assert judged(redshift=False).described["i_isophotal_area"]["label"] == "i isophotal area (px²)"

@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ema_pytorch import EMA
 
-from hubbleflow.errors import InputError
+from hubbleflow.errors import InputError, Interrupted
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.predictor import Predictor
 from hubbleflow.survey import Survey
 from hubbleflow.trained import TrainedModel
 from hubbleflow.training import Recipe, Training, flipped_and_turned, weights_hash
+from hubbleflow.watch import train
 
 SMALL = {"width": 16, "multipliers": [1, 2]}
 
@@ -111,6 +113,25 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_so(sky: GalaxySet, tmp_path: Path) 
     assert torch.load(tmp_path / "model" / "train_state.pt", weights_only=True)["step"] >= 20
 
 
+def test_ctrl_c_in_the_middle_of_a_step_resumes_to_the_same_bits(sky: GalaxySet, tmp_path: Path, folder: Path, monkeypatch) -> None:
+    """The signal comes while the average is being updated; the checkpoint must still be that of a whole step."""
+    recipe = Recipe(steps=12, conditions=("redshift", "category"), arguments=SMALL)
+    update = EMA.update
+    calls = []
+
+    def interrupted(average: EMA) -> None:
+        calls.append(1)
+        if len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        update(average)
+
+    monkeypatch.setattr(EMA, "update", interrupted)
+    with pytest.raises(Interrupted, match="stopped at step 5; a checkpoint is in .* --resume"):
+        train(sky, tmp_path / "model", recipe, sheets=False, tensorboard=False)
+    train(sky, tmp_path / "model", recipe, resume=True, sheets=False, tensorboard=False)
+    assert weights_hash(tmp_path / "model") == weights_hash(folder)
+
+
 def test_two_trainings_with_one_seed_agree(sky: GalaxySet, tmp_path: Path, folder: Path) -> None:
     for name, seed in (("same", 0), ("other", 1)):
         training = Training(sky, tmp_path / name, Recipe(steps=12, conditions=("redshift", "category"), arguments=SMALL, seed=seed))
@@ -159,6 +180,12 @@ def test_what_is_not_asked_may_be_left_out(folder: Path) -> None:
 def test_bad_requests(folder: Path, asked: dict, n: int | None, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         Generator.load(folder).sample(asked, n)
+
+
+@pytest.mark.parametrize("guidance", [float("nan"), float("inf")])
+def test_guidance_must_be_finite(folder: Path, guidance: float) -> None:
+    with pytest.raises(InputError, match="guidance must be a finite number"):
+        Generator.load(folder).sample({"redshift": 0.5}, guidance=guidance, steps=2)
 
 
 # -- folders ------------------------------------------------------------------------------------------------------------------------
@@ -270,6 +297,8 @@ def test_non_finite_pixels_are_the_sky_and_are_counted(sky: GalaxySet, tmp_path:
         ({"minutes": -1.0}, "minutes must be positive"),
         ({"steps": 5, "minutes": 5.0}, "not both"),
         ({"dropout": 1.5}, "dropout must be"),
+        ({"seed": -1}, "the seed must lie between"),
+        ({"seed": 2**40}, "the seed must lie between"),
     ],
 )
 def test_bad_recipes(recipe: dict, sentence: str) -> None:
@@ -283,6 +312,49 @@ def test_missing_condition_and_constant_images(sky: GalaxySet, tmp_path: Path) -
     flat = GalaxySet(np.ones((8, 5, 32, 32), "f4"), sky.survey, {"redshift": np.linspace(0, 1, 8)})
     with pytest.raises(InputError, match="nothing to learn"):
         Training(flat, tmp_path / "b", Recipe(steps=1))
+
+
+@pytest.mark.parametrize("arguments", [{"patch": 3}, {"width": -8}, {"width": "abc"}, {"multipliers": 1}])
+def test_arguments_that_do_not_fit_are_found_before_the_folder_is_taken(sky: GalaxySet, tmp_path: Path, arguments: dict) -> None:
+    with pytest.raises(InputError, match="cannot be built with"):
+        Training(sky, tmp_path / "m", Recipe(steps=1, arguments=arguments))
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_folder_of_other_things_is_not_written_into(sky: GalaxySet, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "README.md").write_text("mine")
+    with pytest.raises(InputError, match="is not empty and holds no model"):
+        Training(sky, tmp_path / "project", Recipe(steps=1, arguments=SMALL))
+    assert (tmp_path / "project" / "README.md").read_text() == "mine"
+
+
+def test_columns_that_turn_with_the_image_need_no_augmentation(sky: GalaxySet, tmp_path: Path) -> None:
+    columns = {**sky.columns, "i_pos_angle": np.linspace(-90, 90, len(sky))}
+    turned = GalaxySet(sky.images[:], sky.survey, columns)
+    with pytest.raises(InputError, match="i_pos_angle changes when an image is flipped .* --no-augment"):
+        Training(turned, tmp_path / "a", Recipe(steps=1, conditions=("i_pos_angle",), arguments=SMALL))
+    Training(turned, tmp_path / "b", Recipe(steps=1, conditions=("i_pos_angle",), arguments=SMALL, augment=False))
+
+
+def test_a_log_cut_short_by_a_kill_does_not_stop_a_resume(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
+    again = copy(folder, tmp_path / "again")
+    with open(again / "log.jsonl", "a") as log:
+        log.write('{"step": 40, "lo')
+    training = Training(sky, again, Recipe(steps=14, conditions=("redshift", "category"), arguments=SMALL), resume=True)
+    assert [step.number for step in training.run()] == [13, 14]
+
+
+@pytest.mark.parametrize("state", [[], {}, {"identity": "x"}])
+def test_a_state_of_another_kind_is_refused(sky: GalaxySet, folder: Path, tmp_path: Path, state: object) -> None:
+    again = copy(folder, tmp_path / "again")
+    torch.save(state, again / "train_state.pt")
+    with pytest.raises(InputError, match="cannot be resumed from"):
+        Training(sky, again, Recipe(steps=14, conditions=("redshift", "category"), arguments=SMALL), resume=True)
+
+
+def test_weights_can_be_read_by_whom_the_config_can(folder: Path) -> None:
+    assert (folder / "model.safetensors").stat().st_mode == (folder / "config.json").stat().st_mode
 
 
 def test_a_set_of_another_survey_is_refused(folder: Path) -> None:

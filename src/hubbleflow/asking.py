@@ -23,6 +23,8 @@ def parse_conditions(texts: Mapping[str, str], n: int | None, seed: int, conditi
         >>> parse_conditions({"redshift": "0.1,0.5"}, 4, 0, known)["redshift"].tolist()
         [0.1, 0.5, 0.1, 0.5]
     """
+    if n is not None and n < 1:
+        raise InputError(f"the number of galaxies must be at least 1, got {n}")
     by_name = {column.name: column for column in conditions.columns}
     values: dict[str, Any] = {}
     for number, (name, text) in enumerate(sorted(texts.items())):
@@ -33,12 +35,17 @@ def parse_conditions(texts: Mapping[str, str], n: int | None, seed: int, conditi
         elif ":" in text:
             if n is None:
                 raise InputError(f"a range of {name} needs --n: how many galaxies to draw between {text.replace(':', ' and ')}")
-            low, high = _numbers(name, text, ":")[:2]
+            ends = _numbers(name, text, ":")
+            if len(ends) != 2 or not np.isfinite(ends).all():
+                raise InputError(f"{name} {text!r} is not a range: give two finite ends, like 0.1:2")
+            low, high = ends
             if not low <= high:
                 raise InputError(f"{name} {text} runs backwards: give the smaller value first")
             found = np.random.default_rng([seed, 3, number]).uniform(low, high, n)
         else:
             found = np.array(_numbers(name, text, ","))
+        if n is not None and n < len(found):
+            raise InputError(f"{len(found)} values of {name} are asked for and only {n} galaxies: give --n {len(found)} or more")
         values[name] = np.resize(found, n or len(found))
     return values
 
@@ -48,3 +55,15 @@ def _numbers(name: str, text: str, separator: str) -> list[float]:
         return [float(word) for word in text.split(separator)]
     except ValueError as error:
         raise InputError(f"{name} {text!r} is not a number, a range like 0.1:2 or a list like 0.1,0.5,1") from error
+
+
+def parse_fractions(text: str, parts: int) -> list[float]:
+    """ "0.8,0.2" -> [0.8, 0.2].
+
+    Raises:
+        InputError: not as many numbers as parts.
+    """
+    fractions = _numbers("--fractions", text, ",")
+    if len(fractions) != parts:
+        raise InputError(f"--fractions {text} has {len(fractions)} shares for {parts} files: give one a file")
+    return fractions

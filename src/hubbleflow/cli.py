@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from hubbleflow import __version__
-from hubbleflow.errors import InputError
+from hubbleflow.errors import InputError, Interrupted
 
 app = typer.Typer(
     name="hubbleflow",
@@ -29,7 +29,7 @@ app.add_typer(importing, name="import")
 
 SetPath = Annotated[Path, typer.Argument(metavar="SET.h5", help="an HDF5 file of galaxies")]
 OutPath = Annotated[Path, typer.Argument(metavar="OUT.h5", help="the file to write")]
-Seed = Annotated[int, typer.Option(help="of everything random")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of everything random")]
 
 
 class Precision(StrEnum):
@@ -151,6 +151,21 @@ def import_scenes(
 
 
 @app.command()
+def split(
+    galaxies: SetPath,
+    parts: Annotated[list[Path], typer.Argument(metavar="PART.h5...", help="the files to write, one a fraction")],
+    fractions: Annotated[str, typer.Option(help="share of each part, comma-separated")] = "0.8,0.2",
+    seed: Seed = 0,
+) -> None:
+    """Split a set at random into disjoint parts, e.g. to train on one and judge by the other."""
+    from hubbleflow.asking import parse_fractions
+    from hubbleflow.galaxies import GalaxySet
+
+    for path, part in zip(parts, GalaxySet.open(galaxies).split(parse_fractions(fractions, len(parts)), seed), strict=True):
+        _report(part.write(path))
+
+
+@app.command()
 def train(
     data: Annotated[Path, typer.Argument(metavar="DATA.h5", help="the galaxies to learn from")],
     model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="the folder to write")],
@@ -209,6 +224,7 @@ def generate(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="any other condition: a value, range A:B or list")
     ] = None,
     like: Annotated[Path | None, typer.Option(metavar="SET.h5", help="take another set's conditions, galaxy by galaxy")] = None,
+    skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="with --like: leave out unusable conditions")] = False,
     guidance: Annotated[float, typer.Option(help="1 = as trained; above 1 exaggerates the conditions")] = 1.0,
     steps: Annotated[int | None, typer.Option(help="of the sampler")] = None,
     sampler: Annotated[str | None, typer.Option(help="dpm++2m, heun or euler")] = None,
@@ -216,20 +232,24 @@ def generate(
     extrapolate: Annotated[bool, typer.Option("--extrapolate", help="allow conditions outside the trained range")] = False,
     precision: Annotated[Precision, typer.Option(help="of the network")] = Precision.auto,
     batch_size: Annotated[int, typer.Option(min=1, help="galaxies at a time")] = 64,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...: a GPU where there is one")] = None,
     sheet: Annotated[Path | None, typer.Option(metavar="PICTURE.png", help="also draw the first galaxies")] = None,
 ) -> None:
     """Draw galaxies from a generator."""
     from hubbleflow.asking import parse_conditions
     from hubbleflow.galaxies import GalaxySet
     from hubbleflow.generator import Generator
+    from hubbleflow.precision import best_device
     from hubbleflow.report.colour import sheet as draw
     from hubbleflow.watch import counting
 
-    generator = Generator.load(model)
+    generator = Generator.load(model, device or best_device())
+    if like is not None and out.exists() and like.exists() and out.samefile(like):
+        raise InputError(f"{out} is the set whose conditions are asked for: give the generated one another name")
     if like is not None:
         if n is not None or redshift or category or condition:
             raise InputError("--like takes its conditions from the set: leave out --n, --redshift, --category and --condition")
-        values = generator.conditions_like(GalaxySet.open(like))
+        values = generator.conditions_like(GalaxySet.open(like), skip_bad_rows)
     else:
         asked = dict(pair.partition("=")[::2] for pair in condition or [])
         asked |= {name: text for name, text in (("redshift", redshift), ("category", category)) if text is not None}
@@ -280,18 +300,20 @@ def evaluate(
         str | None,
         typer.Option(metavar="MODEL", help="a trained li2024-redshift-cnn, or 'none'; where not given one is trained on half of REAL"),
     ] = None,
-    minutes: Annotated[float, typer.Option(help="for training that judge")] = 1.0,
+    judge_steps: Annotated[int, typer.Option(min=1, help="of training that judge")] = 1200,
     seed: Seed = 0,
 ) -> None:
     """Judge one set by another: REPORT/report.html and REPORT/metrics.json."""
+    from hubbleflow.files import make_folder
     from hubbleflow.galaxies import GalaxySet
     from hubbleflow.judge import RedshiftJudge
     from hubbleflow.metrics import evaluate as run
     from hubbleflow.report import write_report
 
     sky, made = GalaxySet.open(real), GalaxySet.open(generated)
-    judge = RedshiftJudge.of(sky, report / "redshift-cnn", redshift_model, minutes, seed)
-    found = run(judge.unseen, made, judge.predictor.predict if judge.predictor else None, seed=seed)
+    make_folder(report)
+    judge = RedshiftJudge.of(sky, made, report, redshift_model, judge_steps, seed)
+    found = run(judge.read(sky), judge.read(made), seed=seed)
     found = replace(found, notes=(judge.note, *found.notes))
     write_report(found, report)
     print(found.summary())
@@ -372,14 +394,12 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error), 2)
+    except Interrupted as error:
+        _fail(str(error), 130)
     except KeyboardInterrupt:
         _fail("stopped", 130)
     except BrokenPipeError:
         os._exit(0)  # the reader of our output went away, e.g. `head`
-    except Exception as error:
-        if type(error).__name__ != "Interrupted":
-            raise
-        _fail(str(error), 130)
 
 
 def _fail(sentence: str, code: int) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hubbleflow.galaxies import GalaxySet
 
 REDSHIFT_JITTER = 0.01
+ROWS_KEPT = 256
 LONG_TAIL = 20.0  # ratio of the 99th to the 1st percentile above which a positive column is taken in the logarithm
 
 
@@ -68,7 +69,9 @@ class Condition:
             InputError: values that no model can be conditioned on: NaN, negative redshifts, one class only.
         """
         values = np.asarray(values)
-        if values.dtype.kind in "UO":
+        if name == "redshift" and values.dtype.kind not in "fiu":
+            raise InputError(f"column 'redshift' must hold numbers, got text such as {str(values[0])!r}")
+        if values.dtype.kind in "UO" or name == "category":
             classes, counts = np.unique(values.astype(str), return_counts=True)
             if "" in classes:
                 raise InputError(
@@ -156,6 +159,10 @@ _TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"log1p": np.log1p,
 class Conditions:
     """The conditions of a generator, in the order of the tensor's columns.
 
+    Attributes:
+        columns: one condition a column.
+        rows: up to 256 rows of the training set's columns, from which their joint distribution is drawn.
+
     Example:
         >>> redshift = Condition.fit("redshift", np.array([0.1, 1.0, 3.0]))
         >>> Conditions((redshift,)).encode({"redshift": np.array([0.5, 2.0])}).shape
@@ -163,13 +170,18 @@ class Conditions:
     """
 
     columns: tuple[Condition, ...]
+    rows: tuple[tuple[Any, ...], ...] = ()
 
     @classmethod
     def fit(cls, names: Sequence[str], galaxies: GalaxySet, jitter: float | None = None) -> Conditions:
         """Fit each named column (`redshift`, `category`, any archive or measured column) on a training set."""
         if len(set(names)) != len(names):
             raise InputError(f"each condition may be named once, got {', '.join(names)}")
-        return cls(tuple(Condition.fit(name, galaxies.column(name), jitter if name == "redshift" else None) for name in names))
+        values = [galaxies.column(name) for name in names]
+        pairs = zip(names, values, strict=True)
+        columns = tuple(Condition.fit(name, value, jitter if name == "redshift" else None) for name, value in pairs)
+        some = np.unique(np.linspace(0, len(galaxies) - 1, ROWS_KEPT).astype(int))
+        return cls(columns, tuple(zip(*(value[some].tolist() for value in values), strict=True)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -210,16 +222,35 @@ class Conditions:
             c[torch.from_numpy(dropped)] = torch.nan
         return c
 
-    def to_list(self) -> list[dict[str, Any]]:
-        """JSON-able; :meth:`from_list` is the inverse."""
-        return [asdict(column) for column in self.columns]
+    def draw(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """n rows from the training set's joint distribution: the ranks of a kept row, spread over the gap to its neighbours.
+
+        (A bright galaxy is a large one: columns drawn one by one would make bright pin-points.)
+        """
+        if not self.rows:
+            return {column.name: column.draw(n, rng) for column in self.columns}
+        chosen = rng.integers(len(self.rows), size=n)
+        drawn = {}
+        for number, column in enumerate(self.columns):
+            kept = np.array([row[number] for row in self.rows])
+            if column.is_category:
+                drawn[column.name] = kept.astype(str)[chosen]
+            else:
+                rank = np.argsort(np.argsort(kept, kind="stable"), kind="stable")
+                level = (rank[chosen] + rng.random(n)) / len(kept)
+                drawn[column.name] = np.interp(level, np.linspace(0, 1, len(column.distribution)), column.distribution)
+        return drawn
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; :meth:`from_dict` is the inverse."""
+        return {"columns": [asdict(column) for column in self.columns], "rows": [list(row) for row in self.rows]}
 
     @classmethod
-    def from_list(cls, values: list[dict[str, Any]]) -> Conditions:
-        """Inverse of :meth:`to_list`."""
+    def from_dict(cls, values: Mapping[str, Any]) -> Conditions:
+        """Inverse of :meth:`to_dict`."""
         try:
-            return cls(tuple(_condition_from(value) for value in values))
-        except TypeError as error:
+            return cls(tuple(_condition_from(value) for value in values["columns"]), tuple(tuple(row) for row in values["rows"]))
+        except (TypeError, KeyError) as error:
             raise InputError(f"conditions cannot be read: {error}") from error
 
 

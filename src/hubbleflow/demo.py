@@ -57,7 +57,7 @@ def demo(
     _sheet_of_pairs(test[: n_test // 2], made, out / "side_by_side.png")
 
     _say(4, "train the judge of redshifts (Li et al. 2024) on the mock sky, and evaluate")
-    judge = train(sky, out / "redshift-cnn", judge_recipe(judge_minutes, seed), resume=True).averaged()
+    judge = train(sky, out / "redshift-cnn", judge_recipe(seed, minutes=judge_minutes), resume=True).averaged()
     report = evaluate(test, made, predict_redshift=judge.predict, seed=seed)
     write_report(report, out / "report")
     return report

@@ -9,6 +9,7 @@ import numpy as np
 
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
+from hubbleflow.measure import trusted
 from hubbleflow.trained import TrainedModel
 
 COLUMNS_SHOWN = 12
@@ -52,7 +53,8 @@ def describe_set(galaxies: GalaxySet) -> str:
     more = f" and {len(others) - COLUMNS_SHOWN} more" if len(others) > COLUMNS_SHOWN else ""
     lines.append(f"  columns     {', '.join(others[:COLUMNS_SHOWN])}{more}")
     if galaxies.measured:
-        flagged = f"; {int((galaxies.measured['flag'] != 0).sum()):,} carry a flag" if "flag" in galaxies.measured else ""
+        # As `hubbleflow measure` counts them: bits that are mere notes are not meant.
+        flagged = f"; {int((~trusted(galaxies.measured['flag'])).sum()):,} flagged" if "flag" in galaxies.measured else ""
         lines.append(f"  measured    {len(galaxies.measured)} columns{flagged}")
     return "\n".join(lines)
 

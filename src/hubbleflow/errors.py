@@ -9,3 +9,7 @@ from __future__ import annotations
 
 class InputError(ValueError):
     """Bad input: one sentence naming what was expected, what came, and what to do about it."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C during a training; a checkpoint has been left, and the sentence says where."""

@@ -25,7 +25,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name keeps the suffix (astropy and h5py choose formats by it). Missing parent folders are made.
 
     Raises:
-        InputError: the folder cannot be written, or the disk is full; a file that was at `path` before is untouched.
+        InputError: at once, before the work is done: `path` is a folder, or its folder cannot be made or written; afterwards: the disk is
+            full; a file that was at `path` before is untouched.
 
     Example:
         >>> import tempfile
@@ -36,9 +37,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder; give the name of a file")
+    make_folder(path.parent, path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if temporary.is_file():
             with open(temporary, "rb") as handle:
@@ -50,6 +53,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
+
+
+def make_folder(folder: Path, what: Path | None = None) -> None:
+    """Make a folder (and its parents) that files can be written into, or say why `what` (the folder itself) cannot be written.
+
+    Raises:
+        InputError: something else is in the way, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise InputError(f"cannot write {what or folder}: {folder} is a file, expected a folder") from error
+    except OSError as error:
+        raise InputError(f"cannot write {what or folder}: {_reason(error)}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write {what or folder}: the folder {folder} may not be written; choose another or change its permissions")
 
 
 def _remove(path: Path) -> None:

@@ -9,7 +9,7 @@ Sets without `ra` and `dec` get a WCS centred on (0, 0): distances within the st
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +24,31 @@ if TYPE_CHECKING:
 def write_cutouts(galaxies: GalaxySet, folder: Path) -> list[Path]:
     """Write every galaxy of a set to `folder/<object_id>.fits` and return the paths in the set's order.
 
-    Where galaxies share an `object_id` (joined sets may), the second is `<object_id>-2.fits`, and so on.
+    Where galaxies share an `object_id` (joined sets may), the second is `<object_id>-2.fits`, and so on. Characters of an `object_id` that
+    do not belong in a file name (of a path, say) become underscores.
 
     Raises:
         InputError: the folder cannot be written.
     """
     paths = []
-    seen: Counter[str] = Counter()
+    used: set[str] = set()
     for block in galaxies.blocks():
         for row in range(len(block)):
-            name = str(block.columns["object_id"][row])
-            seen[name] += 1
-            path = folder / (f"{name}.fits" if seen[name] == 1 else f"{name}-{seen[name]}.fits")
+            path = folder / f"{_free_name(block.columns['object_id'][row], used)}.fits"
             with atomic_path(path) as temporary:
                 _hdus(block, row).writeto(temporary)
             paths.append(path)
     return paths
+
+
+def _free_name(object_id: Any, used: set[str]) -> str:
+    plain = re.sub(r"[^\w.+-]", "_", str(object_id)).lstrip(".")[:100] or "galaxy"
+    name, number = plain, 1
+    while name in used:
+        number += 1
+        name = f"{plain}-{number}"
+    used.add(name)
+    return name
 
 
 def _hdus(block: GalaxySet, row: int) -> Any:

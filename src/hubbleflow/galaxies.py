@@ -7,6 +7,7 @@ table.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hubbleflow.errors import InputError
-from hubbleflow.files import content_hash
+from hubbleflow.files import content_hash, without_nan
 from hubbleflow.galaxy_file import (
-    MEASURED,
     GalaxyWriter,
+    measured_group,
     open_hdf5,
     read_columns,
     read_json_attribute,
@@ -51,7 +52,7 @@ class GalaxySet:
     Args:
         images: (n, band, y, x) linear flux in `survey.unit`, an array or a stack on disk.
         survey: bands, pixel scale, zero point, PSF, noise.
-        columns: name -> (n,) values; `object_id` is made where absent.
+        columns: name -> (n,) values; `object_id` is made where absent, `category` is turned into text.
         measured: name -> (n,) values that we measured; `measured_units` and `measured_descriptions` say what they are.
         psf: (band, y, x) for the set or (n, band, y, x).
         ivar: inverse variance like `images`; 0 = no data.
@@ -59,7 +60,7 @@ class GalaxySet:
         provenance: JSON-able: where the galaxies come from.
 
     Raises:
-        InputError: shapes, bands or lengths do not agree.
+        InputError: shapes, bands or lengths do not agree, or the redshifts are no numbers.
 
     Example:
         >>> galaxies = GalaxySet(np.zeros((3, 5, 8, 8), np.float32), Survey.get("hsc-wide"), {"redshift": np.array([0.1, 0.5, 2.0])})
@@ -91,6 +92,10 @@ class GalaxySet:
         self.images, self.survey, self.path = images, survey, path
         self.columns = {name: np.asarray(values) for name, values in (columns or {}).items()}
         self.columns.setdefault("object_id", np.arange(n, dtype=np.int64))
+        if "category" in self.columns:
+            self.columns["category"] = _as_text(self.columns["category"])
+        if "redshift" in self.columns:
+            self.columns["redshift"] = _as_numbers(self.columns["redshift"], "redshift")
         self.measured = {name: np.asarray(values) for name, values in (measured or {}).items()}
         self.measured_units, self.measured_descriptions = dict(measured_units or {}), dict(measured_descriptions or {})
         self.measured_attrs, self.provenance = dict(measured_attrs or {}), dict(provenance or {})
@@ -121,7 +126,7 @@ class GalaxySet:
             has = {name: name in file for name in ("ivar", "mask", "psf")}
             per_galaxy_psf = has["psf"] and file["psf"].ndim == 4
             psf = DiskStack(path, "psf") if per_galaxy_psf else file["psf"][:] if has["psf"] else None
-            group = file.get(MEASURED)
+            group: Any = measured_group(file)
             measured = read_columns(group, n, path) if group is not None else {}
             return cls(
                 DiskStack(path, "image"),
@@ -182,6 +187,14 @@ class GalaxySet:
     def category(self) -> np.ndarray:
         """(n,) category names; "" where unknown."""
         return np.asarray(self.columns.get("category", np.full(len(self), "")), str)
+
+    @property
+    def recipe(self) -> dict[str, str]:
+        """What `measured` was measured by, as text that is the same whether the set has been through a file or not.
+
+        A file keeps a dictionary as JSON and gives numbers back as numpy's: sets can be compared by this, not by `measured_attrs`.
+        """
+        return {name: _canonical(value) for name, value in self.measured_attrs.items()}
 
     def column(self, name: str) -> np.ndarray:
         """A column of the table, or failing that a measured one.
@@ -296,7 +309,7 @@ class GalaxySet:
         same_psf = first._one_psf and all(s._one_psf and np.array_equal(s.psf, first.psf) for s in sets)
         per_galaxy_psf = all(s.psf is not None and not s._one_psf for s in sets)
         shared = [name for name in first.columns if all(name in s.columns for s in sets)]
-        same_recipe = all(s.measured_attrs == first.measured_attrs for s in sets)
+        same_recipe = all(s.recipe == first.recipe for s in sets)
         measured = [name for name in first.measured if same_recipe and all(name in s.measured for s in sets)]
         return GalaxySet(
             ChainedStack([s.images for s in sets]),
@@ -316,3 +329,32 @@ class GalaxySet:
 def _whole(plane: Stack | None) -> Any:
     """A plane read into memory; None stays None."""
     return None if plane is None else plane[:]
+
+
+def _canonical(value: Any) -> str:
+    value = without_nan(value.decode(errors="replace") if isinstance(value, bytes) else value)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(without_nan(value), sort_keys=True)
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "U":
+        return values
+    plain = [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values.ravel().tolist()]
+    return np.array(plain, str).reshape(values.shape)
+
+
+def _as_numbers(values: np.ndarray, name: str) -> np.ndarray:
+    if values.dtype.kind in "fiu":
+        return values
+    if values.dtype.kind == "O":  # numbers with None among them
+        try:
+            return values.astype(float)
+        except (TypeError, ValueError):
+            pass
+    example = repr(values.ravel().tolist()[0]) if values.size else str(values.dtype)
+    raise InputError(f"column {name!r} must hold numbers, got {example}: convert it, with NaN where it is not known")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,20 +38,52 @@ PIXELS = ("image", "ivar", "mask", "psf")
 STORED_NAMES = {"redshift": "specz_redshift"}
 COLUMN_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 MEASURED = "measured"
+OLD, PARTIAL = f"{MEASURED}.old", f"{MEASURED}.partial"  # while measurements are replaced
+ATTEMPTS, PAUSE_S = 5, 0.2  # measurements are written within a second: a reader that comes in between waits for it
 
 
 def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
-    """Open an HDF5 file for reading, or say in one sentence why that cannot be done."""
+    """Open an HDF5 file for reading, or say in one sentence why that cannot be done.
+
+    A file that somebody writes to is locked: it is tried again a few times within a second.
+
+    Raises:
+        InputError: the file is missing, a folder, truncated, damaged, locked, or may not be read.
+    """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist: expected an HDF5 file of galaxies")
     if path.is_dir():
         raise InputError(f"{path} is a folder: expected an HDF5 file of galaxies")
     try:
-        return h5py.File(path, "r")
+        return _open(path, "r")
     except OSError as error:
-        reason = "it is truncated" if "truncated" in str(error) else "it is damaged, or not an HDF5 file"
-        raise InputError(f"cannot read {path}: {reason}; make or download it again") from error
+        raise InputError(f"cannot read {path}: {_reason(error)}") from error
+
+
+def _open(path: Path, mode: str) -> h5py.File:
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return h5py.File(path, mode)
+        except BlockingIOError:
+            time.sleep(PAUSE_S)
+    return h5py.File(path, mode)
+
+
+def _reason(error: OSError) -> str:
+    """Why a file cannot be opened, and what to do."""
+    text = str(error)
+    if isinstance(error, BlockingIOError):
+        return "another program has it open and has locked it; try again when that is done"
+    if isinstance(error, PermissionError):
+        return "its permissions do not allow it; change them (chmod) or work on a copy"
+    if "already open" in text:
+        return "this program itself has it open already; close it first"
+    if "unable to lock" in text:
+        return "its file system knows no locks; set HDF5_USE_FILE_LOCKING=FALSE or work on a copy elsewhere"
+    if error.errno is not None:  # the disk or the network says no: nothing is wrong with what is in the file
+        return os.strerror(error.errno)
+    return f"{'it is truncated' if 'truncated' in text else 'it is damaged, or not an HDF5 file'}; make or download it again"
 
 
 def read_survey(file: h5py.File, path: Path) -> Survey:
@@ -68,7 +101,10 @@ def read_survey(file: h5py.File, path: Path) -> Survey:
     if image.shape[0] == 0:
         raise InputError(f"{path} holds no galaxies: 'image' has zero rows")
     if "survey" in file.attrs:
-        survey = Survey.from_json(_text(file.attrs["survey"]))
+        try:
+            survey = Survey.from_json(_text(file.attrs["survey"]))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
     elif image.shape[1] == 5:
         survey = Survey.get("hsc-wide")
     else:
@@ -90,7 +126,9 @@ def read_columns(group: h5py.Group, n: int, path: Path) -> dict[str, np.ndarray]
             continue
         if dataset.shape[0] != n:
             raise InputError(f"{path}: column {stored!r} has {dataset.shape[0]} rows but 'image' has {n}")
-        columns[COLUMN_NAMES.get(stored, stored)] = read_column(dataset)
+        # A foreign file may call a column `measured`, which is a group of ours: it is read under another name.
+        name = f"archive_{stored}" if stored == MEASURED else COLUMN_NAMES.get(stored, stored)
+        columns[name] = read_column(dataset)
     return columns
 
 
@@ -102,8 +140,23 @@ def read_column(dataset: h5py.Dataset) -> np.ndarray:
 
 
 def read_json_attribute(group: h5py.Group, name: str) -> dict[str, Any]:
-    """A JSON attribute as a dictionary; {} where there is none."""
-    return json.loads(_text(group.attrs[name])) if name in group.attrs else {}
+    """A JSON attribute as a dictionary; {} where there is none, and {"text": ...} where it is something else."""
+    if name not in group.attrs:
+        return {}
+    text = _text(group.attrs[name])
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"text": text}
+
+
+def measured_group(file: h5py.File) -> h5py.Group | None:
+    """The group of our measurements, or the older one where a writer was killed while it replaced them; None if there is none."""
+    for name in (MEASURED, OLD):
+        if isinstance(file.get(name), h5py.Group):
+            return file[name]
+    return None
 
 
 def _text(value: Any) -> str:
@@ -174,6 +227,8 @@ class GalaxyWriter:
             raise InputError(
                 f"images have shape {images.shape}, expected (n, {len(self.survey.bands)}, y, x) for survey {self.survey.name!r}"
             )
+        if taken := {*PIXELS, MEASURED} & set(columns or {}):
+            raise InputError(f"a column cannot be called {', '.join(sorted(taken))}: the file format keeps that name for itself")
         arrays = {"image": images.astype(np.float32, copy=False), "ivar": ivar, "mask": mask, "psf": psf if self.psf is None else None}
         arrays |= {STORED_NAMES.get(name, name): _storable(values) for name, values in (columns or {}).items()}
         arrays.setdefault("object_id", np.arange(self.n, self.n + len(images), dtype=np.int64))
@@ -229,29 +284,78 @@ def write_measured(
 ) -> None:
     """Replace the group `measured/` of an existing file.
 
-    The file may be far larger than the disk has room to copy, so this is the one write that happens in place: the new group is written
-    beside the old one, and the two change places only when all of it is on disk.
+    The file may be far larger than the disk has room to copy, so this is the one write that happens in place. Columns of the same names,
+    lengths and types as those that are there are written over them: HDF5 gives no space back, and a file that is measured again and again
+    would grow each time. Anything else is written beside the old group, which goes only when the new one is whole and on disk.
+
+    A writer that is killed leaves the old measurements or, where it was writing over them, none; never a mixture.
 
     Raises:
-        InputError: the file cannot be written or the disk has too little room; the old columns are untouched.
+        InputError: the file cannot be written, is not one of ours, or the disk has too little room.
     """
     path = Path(path)
-    needed = 4 * sum(np.asarray(values).nbytes for values in columns.values()) + 2**20
+    if not path.is_file():
+        raise InputError(f"cannot add measurements to {path}: there is no such file")
+    stored = {name: _storable(values) for name, values in columns.items()}
+    try:
+        file = _open(path, "r+")
+    except OSError as error:
+        raise InputError(f"cannot add measurements to {path}: {_reason(error)}") from error
+    try:
+        with file:
+            if MEASURED in file and not isinstance(file[MEASURED], h5py.Group):
+                raise InputError(f"cannot add measurements to {path}: it has a column {MEASURED!r}; make a copy with 'hubbleflow import'")
+            file.pop(PARTIAL, None)
+            if _same_layout(file.get(MEASURED), stored):
+                file.move(MEASURED, PARTIAL)  # half-written columns never stand under the name
+            else:
+                _need_room(path, stored)
+                file.create_group(PARTIAL)
+            _fill(file[PARTIAL], stored, units, descriptions, attrs)
+            file.flush()
+            if MEASURED in file:
+                file.pop(OLD, None)
+                file.move(MEASURED, OLD)
+            file.move(PARTIAL, MEASURED)
+            file.flush()
+            file.pop(OLD, None)
+    except OSError as error:
+        raise InputError(f"cannot add measurements to {path}: {error.strerror or str(error).splitlines()[0]}") from error
+
+
+def _same_layout(group: h5py.Group | None, columns: Mapping[str, np.ndarray]) -> bool:
+    return group is not None and {name: (item.shape, item.dtype) for name, item in group.items() if isinstance(item, h5py.Dataset)} == {
+        name: (values.shape, values.dtype) for name, values in columns.items()
+    }
+
+
+def _need_room(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    needed = 4 * sum(values.nbytes for values in columns.values()) + 2**20
     free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise InputError(f"cannot add measurements to {path}: {needed >> 20} MiB are needed and the disk has {free >> 20} MiB free")
-    try:
-        with h5py.File(path, "r+") as file:
-            file.pop("measured.partial", None)
-            group = file.create_group("measured.partial")
-            for name, value in attrs.items():
-                group.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(without_nan(value))
-            for name, values in columns.items():
-                dataset = group.create_dataset(name, data=_storable(values))
-                dataset.attrs["unit"] = units.get(name, "")
-                dataset.attrs["description"] = descriptions.get(name, "")
-            file.flush()
-            file.pop(MEASURED, None)
-            file.move("measured.partial", MEASURED)
-    except OSError as error:
-        raise InputError(f"cannot add measurements to {path}: {error.strerror or str(error).splitlines()[0]}") from error
+
+
+def _fill(
+    group: h5py.Group,
+    columns: Mapping[str, np.ndarray],
+    units: Mapping[str, str],
+    descriptions: Mapping[str, str],
+    attrs: Mapping[str, Any],
+) -> None:
+    for name in set(group.attrs) - set(attrs):
+        del group.attrs[name]
+    for name, value in attrs.items():
+        _set(group, name, value if isinstance(value, str | int | float) else json.dumps(without_nan(value)))
+    for name, values in columns.items():
+        if name in group:
+            group[name][...] = values
+        else:
+            group.create_dataset(name, data=values)
+        _set(group[name], "unit", units.get(name, ""))
+        _set(group[name], "description", descriptions.get(name, ""))
+
+
+def _set(item: h5py.Group | h5py.Dataset, name: str, value: str | int | float) -> None:
+    if name not in item.attrs or item.attrs[name] != value:  # writing it again would leave a hole in the file
+        item.attrs[name] = value

@@ -48,18 +48,28 @@ class Generator(TrainedModel):
             raise InputError(f"{folder} holds {trained.model.name!r}, which reads galaxies and cannot draw them")
         return trained
 
-    def conditions_like(self, galaxies: GalaxySet) -> dict[str, np.ndarray]:
+    def conditions_like(self, galaxies: GalaxySet, skip_bad_rows: bool = False) -> dict[str, np.ndarray]:
         """The conditions of another set's galaxies: its columns, or failing that what was measured on it.
 
+        Args:
+            galaxies: the set.
+            skip_bad_rows: leave out galaxies whose conditions are NaN, empty or negative redshifts.
+
         Raises:
-            InputError: the set is of another survey, or lacks a column.
+            InputError: the set is of another survey, lacks a column, or has no usable row.
         """
         self.check_survey(galaxies, "for --like")
-        return {name: galaxies.column(name) for name in self.conditions.names}
+        values = {name: galaxies.column(name) for name in self.conditions.names}
+        if skip_bad_rows:
+            usable = np.logical_and.reduce([column.usable(values[column.name]) for column in self.conditions.columns])
+            if not usable.any():
+                raise InputError(f"no galaxy of {galaxies.path or 'the set'} has usable values of {', '.join(values)}")
+            values = {name: value[usable] for name, value in values.items()}
+        return values
 
     def draw_conditions(self, n: int, seed: int = 0) -> dict[str, np.ndarray]:
-        """n values of each condition from the training set's own distribution, column by column."""
-        return {column.name: column.draw(n, np.random.default_rng([seed, number])) for number, column in enumerate(self.conditions.columns)}
+        """n rows of conditions from the training set's own joint distribution."""
+        return self.conditions.draw(n, np.random.default_rng([seed, 4]))
 
     def sample(
         self,
@@ -146,6 +156,8 @@ class Generator(TrainedModel):
         """Yield (images, columns) batch by batch; `values` has one value a galaxy and column (see :meth:`asked`)."""
         if steps is not None and steps < 1:
             raise InputError(f"the number of steps must be at least 1, got {steps}")
+        if not np.isfinite(guidance):
+            raise InputError(f"guidance must be a finite number, got {guidance}: 1 is the model as trained")
         model = self.model
         assert isinstance(model, GenerativeModel)
         c = self.conditions.encode(values, extrapolate)

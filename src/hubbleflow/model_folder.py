@@ -52,6 +52,7 @@ def write_folder(
     with atomic_path(folder / WEIGHTS) as temporary:
         try:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary, header)
+            temporary.chmod((folder / CONFIG).stat().st_mode)  # safetensors lets nobody but the owner read
         except SafetensorError as error:  # how it reports a full disk
             raise OSError(str(error)) from error
 
@@ -115,7 +116,7 @@ def model_card(config: Mapping[str, Any], n_parameters: int) -> str:
         f"- `{column['name']}`: {', '.join(column['classes'])}"
         if column["classes"]
         else f"- `{column['name']}`: {column['low']:.4g} to {column['high']:.4g}"
-        for column in config["conditions"]
+        for column in config["conditions"]["columns"]
     )
     training, survey = config["training"], config["survey"]
     return f"""---

@@ -12,8 +12,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import h5py
 import numpy as np
+
+from hubbleflow.galaxy_file import open_hdf5
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -60,11 +61,14 @@ class DiskStack:
         dataset: name of a dataset of shape (n, ...).
         rows: which rows, in which order; None for all.
         dtype: what indexing returns.
+
+    Raises:
+        InputError: here and at every reading: the file is not there (any more), or is locked by somebody who writes to it.
     """
 
     def __init__(self, path: str | os.PathLike[str], dataset: str, rows: np.ndarray | None = None, dtype: Any = np.float32) -> None:
         self.path, self.dataset, self.dtype, self.rows = str(path), dataset, np.dtype(dtype), rows
-        with h5py.File(self.path, "r") as file:
+        with open_hdf5(self.path) as file:
             stored = file[dataset].shape
         self.shape = (stored[0] if rows is None else len(rows), *stored[1:])
 
@@ -89,7 +93,7 @@ class DiskStack:
         starts = np.flatnonzero(np.diff(unique, prepend=unique[0] - 2) > 1)
         ordered = len(unique) == len(stored) and bool((where[1:] > where[:-1]).all())
         target = out if ordered else np.empty((len(unique), *self.shape[1:]), self.dtype)
-        with h5py.File(self.path, "r") as file:
+        with open_hdf5(self.path) as file:
             dataset = file[self.dataset]
             for first, last in zip(starts, [*starts[1:], len(unique)], strict=True):
                 target[first:last] = dataset[unique[first] : unique[first] + (last - first)]

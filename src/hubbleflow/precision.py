@@ -28,8 +28,15 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     if device.type == "cpu":
-        return "bfloat16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "float32"
+        # torch has no public name for these yet; a version without them computes in float32.
+        features = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return "bfloat16" if any(getattr(torch.cpu, name, lambda: False)() for name in features) else "float32"
     return "float32"
+
+
+def best_device() -> str:
+    """A GPU where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:

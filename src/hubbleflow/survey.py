@@ -171,6 +171,8 @@ class Survey:
         Raises:
             InputError: fields are missing, unknown or of the wrong form.
         """
+        if not isinstance(values, dict):
+            raise InputError(f"not a survey: expected an object with name, bands and the rest, got {json.dumps(values)[:40]}")
         try:
             arguments: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
             return Survey(**arguments)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from hubbleflow.errors import InputError
 from hubbleflow.files import atomic_path
 from hubbleflow.galaxies import GalaxySet
@@ -13,7 +15,7 @@ FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".csv": "ascii.csv"}
 
 
 def write_table(galaxies: GalaxySet, path: str | os.PathLike[str]) -> Path:
-    """Write columns and measurements; the suffix chooses the format.
+    """Write columns and measurements; the suffix chooses the format. In FITS, letters beyond ASCII are written as `\\xe9`.
 
     Raises:
         InputError: the suffix is none of .ecsv, .fits, .csv, or the file cannot be written.
@@ -25,5 +27,7 @@ def write_table(galaxies: GalaxySet, path: str | os.PathLike[str]) -> Path:
     with atomic_path(path) as temporary:
         if path.suffix == ".fits":
             table.meta = {}  # the header's eight characters cannot hold our provenance
+            for name in [name for name in table.colnames if table[name].dtype.kind == "U"]:  # nor a table anything but ASCII
+                table[name] = np.char.encode(np.asarray(table[name]), "ascii", "backslashreplace")
         table.write(temporary, format=FORMATS[path.suffix], overwrite=True)
     return path

@@ -71,7 +71,7 @@ class TrainedModel:
             "paper": self.model.paper,
             "arguments": self.arguments,
             "stretch": self.stretch.to_dict(),
-            "conditions": self.conditions.to_list(),
+            "conditions": self.conditions.to_dict(),
             "survey": self.survey.to_dict(),
             "image_size": self.image_size,
             "training": self.training,
@@ -100,14 +100,14 @@ class TrainedModel:
                 model.eval(),
                 config["arguments"],
                 stretch_from_dict(config["stretch"]),
-                Conditions.from_list(config["conditions"]),
+                Conditions.from_dict(config["conditions"]),
                 Survey.from_dict(config["survey"]),
                 config["image_size"],
                 config["training"],
                 config["versions"],
                 {key: value for key, value in header.items() if key not in ("format", "config_sha256")},
             )
-        except (RuntimeError, TypeError, KeyError) as error:
+        except (RuntimeError, TypeError, KeyError, ValueError) as error:
             raise InputError(f"{folder} does not fit together: {str(error).splitlines()[0]}") from error
         return trained.to(device)
 

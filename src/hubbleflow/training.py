@@ -30,7 +30,7 @@ from hubbleflow.files import atomic_path, content_hash
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.model_folder import CONFIG, LOG, STATE, WEIGHTS, config_hash, read_config
-from hubbleflow.models import GenerativeModel, TrainingSet, get_model
+from hubbleflow.models import GenerativeModel, Model, TrainingSet, get_model
 from hubbleflow.pixel_statistics import PixelStatistics
 from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.predictor import Predictor
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 WARMUP = 100  # steps over which the learning rate rises from zero
 SAVE_EVERY = 60.0  # seconds between checkpoints, where no number of steps is given
 LOG_EVERY = 20  # steps between rows of log.jsonl
+ORIENTED = ("pos_angle", "position_angle", "centroid_x", "centroid_y", "true_x", "true_y")  # endings of columns that turn with the image
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name.replace('_', ' ')} must be positive, got {value}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"the seed must lie between 0 and {2**32 - 1}, got {self.seed}")
         if self.steps is not None and self.minutes is not None:
             raise InputError("give either steps or minutes as the budget, not both")
         for name in ("dropout", "ema"):
@@ -146,7 +149,12 @@ class Training:
             raise InputError(f"{self.folder} already holds a model: pass --resume to go on with it, or choose another folder")
         if taken:
             read_config(self.folder)
+        elif self.folder.is_dir() and any(self.folder.iterdir()):
+            raise InputError(f"{self.folder} is not empty and holds no model: choose a new folder, so that nothing is overwritten")
         names = self.recipe.conditions or ()
+        turning = [name for name in names if name.endswith(ORIENTED)]
+        if turning and self.recipe.augment:
+            raise InputError(f"{turning[0]} changes when an image is flipped or turned, which training does: pass --no-augment with it")
         if self.recipe.skip_bad_rows:
             usable = np.ones(len(galaxies), bool)
             for name in names:
@@ -154,15 +162,13 @@ class Training:
             galaxies = galaxies[usable] if usable.any() else galaxies
         self.conditions = Conditions.fit(names, galaxies, self.recipe.jitter)
         self.galaxies = galaxies
-        self.statistics = PixelStatistics.of(galaxies, on_scan)
         self.columns = {name: galaxies.column(name) for name in names}
+        self.statistics = PixelStatistics.of(galaxies, on_scan)
 
         # Processes and devices are accelerate's affair; precision is ours, because accelerate allows one for the life of a process.
         self.accelerator = Accelerator(mixed_precision="no")
         self.device = self.accelerator.device
         self.precision = resolve_precision(self.recipe.precision, self.device)
-        # Weights and buffers are drawn from the seed; afterwards nothing uses the global generator.
-        set_seed(self.recipe.seed)
         self.trained = self._built()
         self.step, self.seconds = 0, 0.0
         self._prepare()
@@ -197,9 +203,26 @@ class Training:
         subclass = Generator if issubclass(kind, GenerativeModel) else Predictor
         # What is stored is what JSON gives back: tuples as lists, so that a config read again has the same hash.
         arguments, training = json.loads(json.dumps(arguments)), json.loads(json.dumps(training))
-        model = kind(**arguments)
+        model = self._dry_run(kind, arguments)
         stretch = stretch_from_dict(json.loads(json.dumps(stretch.to_dict())))
         return subclass(model, arguments, stretch, self.conditions, self.galaxies.survey, self.galaxies.image_size, training, versions)
+
+    def _dry_run(self, kind: type[Model], arguments: dict[str, Any]) -> Model:
+        """The model, after one loss of two galaxies: arguments that do not fit are found before the folder is taken."""
+        try:
+            set_seed(self.recipe.seed)
+            model = kind(**arguments)
+            x = torch.zeros(2, len(self.galaxies.bands), self.galaxies.image_size, self.galaxies.image_size)
+            first = {name: values[:2] if len(values) > 1 else np.repeat(values, 2) for name, values in self.columns.items()}
+            model.loss(x, self.conditions.encode(first, extrapolate=True), torch.Generator().manual_seed(0))
+        except InputError:
+            raise
+        except (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError) as error:
+            what = str(error).splitlines()[0]
+            raise InputError(
+                f"model {self.recipe.model!r} cannot be built with {self.recipe.arguments or 'these stamps'}: {what}"
+            ) from error
+        return model
 
     def _prepare(self) -> None:
         try:
@@ -325,32 +348,48 @@ class Training:
 
     def _restore(self) -> None:
         path = self.folder / STATE
+        damaged = f"{path} cannot be resumed from: it is damaged, or not a checkpoint of this package"
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise InputError(f"{path} cannot be resumed from: it is damaged, or not a checkpoint of this package") from error
-        if state["identity"] != config_hash(self.trained.config()):
+            identity, step, seconds = state["identity"], int(state["step"]), float(state["seconds"])
+        except Exception as error:  # torch.load raises whatever its pickle reader meets
+            raise InputError(damaged) from error
+        if identity != config_hash(self.trained.config()):
             theirs, mine = read_config(self.folder)["training"], self.trained.training
             changed = [key for key in mine if key != "data" and mine[key] != theirs.get(key)]
             what = ", ".join(changed) or "another version"
             raise InputError(f"{self.folder} was trained differently ({what} changed): resume with the same data and options")
-        self.online.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average.load_state_dict(state["average"])
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        try:
+            self.online.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average.load_state_dict(state["average"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise InputError(damaged) from error
+        self.step, self.seconds = step, seconds
         self._forget_log_after(self.step)
 
     def _log(self, step: Step) -> None:
         row = {"step": step.number, "loss": round(step.loss, 6), "learning_rate": step.learning_rate, "seconds": round(step.seconds, 2)}
-        with open(self.folder / LOG, "a") as log:
-            log.write(json.dumps(row) + "\n")
+        try:
+            with open(self.folder / LOG, "a") as log:
+                log.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise InputError(f"cannot write {self.folder / LOG}: {error.strerror}; the last checkpoint is whole") from error
 
     def _forget_log_after(self, step: int) -> None:
         path = self.folder / LOG
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if json.loads(line)["step"] <= step]
+            kept = [line for line in path.read_text().splitlines() if 0 < _step_of(line) <= step]
             with atomic_path(path) as temporary:
                 temporary.write_text("".join(line + "\n" for line in kept))
+
+
+def _step_of(line: str) -> int:
+    """The step of a row of log.jsonl; 0 for a row that a kill has cut short."""
+    try:
+        return int(json.loads(line)["step"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return 0
 
 
 def flipped_and_turned(images: Float32[np.ndarray, "n band y x"], rng: np.random.Generator) -> Float32[np.ndarray, "n band y x"]:

@@ -5,7 +5,9 @@ The training itself (training.py) only yields steps. Ctrl-C here saves a checkpo
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hubbleflow.errors import Interrupted
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.report.colour import sheet
@@ -27,10 +30,6 @@ if TYPE_CHECKING:
 SHEETS_AT = (0.1, 0.3, 0.6, 1.0)  # of the budget: when a sample sheet is drawn
 SHEET_GALAXIES = 24
 SMOOTHING = 0.98  # of the loss that is shown
-
-
-class Interrupted(Exception):
-    """Ctrl-C during a training; a checkpoint has been left."""
 
 
 def progress_bar(*columns: Any) -> Progress:
@@ -72,15 +71,34 @@ def train(
         )
     if training.step:
         print(f"resuming {folder} at step {training.step}", file=sys.stderr)
-    try:
-        _follow(training, sheets, tensorboard)
-    except KeyboardInterrupt:
+    with _interrupt_between_steps() as interrupted:
+        _follow(training, sheets, tensorboard, interrupted)
+    if interrupted and training.progress < 1:
         training.save()
-        raise Interrupted(f"stopped at step {training.step}; a checkpoint is in {folder}: go on with --resume") from None
+        raise Interrupted(f"stopped at step {training.step}; a checkpoint is in {folder}: go on with --resume")
     return training
 
 
-def _follow(training: Training, sheets: bool, tensorboard: bool) -> None:
+@contextmanager
+def _interrupt_between_steps() -> Iterator[list[int]]:
+    """Ctrl-C fills the list that is yielded, so that a checkpoint is never taken in the middle of a step; a second one stops at once."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be handled
+        yield caught
+        return
+
+    def first(number: int, frame: Any) -> None:
+        caught.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _follow(training: Training, sheets: bool, tensorboard: bool, interrupted: list[int]) -> None:
     trained, folder, batch = training.averaged(), training.folder, training.recipe.batch_size or 1
     main = training.accelerator.is_main_process
     writer = _tensorboard(folder) if tensorboard and main else None
@@ -90,6 +108,7 @@ def _follow(training: Training, sheets: bool, tensorboard: bool) -> None:
     with progress_bar(shown) as bar:
         bar.disable = not main
         task = bar.add_task(f"training {trained.model.name}", total=1.0, step=training.step, loss=np.nan, speed=0)
+        bar.update(task, completed=training.progress)
         for step in training.run():
             loss = step.loss if np.isnan(loss) else SMOOTHING * loss + (1 - SMOOTHING) * step.loss
             speed = (step.number - first) * batch / max(time.monotonic() - started, 1e-9)
@@ -98,6 +117,8 @@ def _follow(training: Training, sheets: bool, tensorboard: bool) -> None:
                 writer.add_scalar("loss", loss, step.number)
                 writer.add_scalar("learning_rate", step.learning_rate, step.number)
                 writer.add_scalar("images_per_second", speed, step.number)
+            if interrupted:
+                break
             if due and step.progress >= due[0]:
                 due = [at for at in due if at > step.progress]
                 if sheets and main and isinstance(trained, Generator):

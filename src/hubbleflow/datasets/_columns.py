@@ -35,7 +35,7 @@ def pick_columns(available: dict[str, np.ndarray], options: ImportOptions, n: in
                 raise InputError(f"column {key!r} of {where} has shape {values.shape}, expected one value for each of the {n:,} images")
             skipped.append(f"{key} {values.shape}")
             continue
-        name = named.get(key, _free_name(key, values, set(named.values()), notes))
+        name = named.get(key) or free_name(key, values.dtype, set(named.values()), notes)
         columns[name] = values
         if name == "category":
             columns[name] = values.astype(str)
@@ -46,11 +46,11 @@ def pick_columns(available: dict[str, np.ndarray], options: ImportOptions, n: in
     return columns
 
 
-def _free_name(key: str, values: np.ndarray, taken: set[str], notes: list[str]) -> str:
+def free_name(key: str, dtype: np.dtype, taken: set[str], notes: list[str]) -> str:
     """`key`, or another name where the file format means something else by it or another column has it."""
     name = key.replace("/", "_")
     reserved = {*PIXELS, MEASURED, *STORED_NAMES.values(), *taken}
-    if key in reserved or (key == "object_id" and values.dtype.kind not in "iu"):
+    if key in reserved or (key == "object_id" and dtype.kind not in "iu"):
         name = f"archive_{key}"
     if name != key:
         notes.append(f"column {key!r} is called {name!r} here")

@@ -25,7 +25,7 @@ import h5py
 import numpy as np
 
 from hubbleflow.datasets._archive import BLOCK, Archive, Block, ImportOptions, Reading
-from hubbleflow.datasets._columns import plain_column
+from hubbleflow.datasets._columns import free_name, plain_column
 from hubbleflow.errors import InputError
 from hubbleflow.galaxy_file import COLUMN_NAMES, PIXELS, open_hdf5, read_survey
 from hubbleflow.survey import Survey
@@ -78,9 +78,11 @@ def read(source: Path, options: ImportOptions) -> Reading:
             read_survey(file, source)  # says what is wrong with the file itself, if anything is
             raise InputError(f"{source} has images of {image.shape[1]} bands but survey {survey.name!r} has {len(survey.bands)}")
         n = image.shape[0]
-        names, skipped = _column_names(file, n, source, options)
+        stored, skipped = _column_names(file, n, source, options)
         rows = np.ones(n, bool)
-        notes = []
+        notes: list[str] = []
+        taken = {COLUMN_NAMES[key] for key in stored if key in COLUMN_NAMES}
+        names = {key: COLUMN_NAMES.get(key) or free_name(key, file[key].dtype, taken, notes) for key in stored}
         if skipped:
             notes.append(f"skipped, not one value a galaxy: {', '.join(skipped)}")
         if options.secure:
@@ -115,7 +117,7 @@ def _column_names(file: h5py.File, n: int, source: Path, options: ImportOptions)
     return names, skipped
 
 
-def _blocks(source: Path, names: list[str], rows: np.ndarray, notes: list[str]) -> Iterator[Block]:
+def _blocks(source: Path, names: dict[str, str], rows: np.ndarray, notes: list[str]) -> Iterator[Block]:
     pixels = PixelRange()
     with h5py.File(source, "r") as file:
         for start in range(0, len(rows), BLOCK):
@@ -125,7 +127,7 @@ def _blocks(source: Path, names: list[str], rows: np.ndarray, notes: list[str]) 
                 continue
             # A contiguous read and a selection in memory: HDF5's own selection by mask is far slower.
             images = file["image"][start:stop][keep]
-            columns = {COLUMN_NAMES.get(name, name): plain_column(file[name][start:stop])[keep] for name in names}
+            columns = {name: plain_column(file[key][start:stop])[keep] for key, name in names.items()}
             columns["n_outlier_pixels"] = pixels.add(images)
             ivar, mask, psf = (_plane(file, name, slice(start, stop), keep) for name in ("ivar", "mask", "psf"))
             yield Block(images, columns, ivar, mask, psf)

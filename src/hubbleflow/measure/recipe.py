@@ -49,7 +49,7 @@ class Recipe:
     sparse_fraction: float = 0.5
     filled_reach: float = 4.0
     name: str = "sep-central"
-    number: int = 1
+    number: int = 2
 
     def attrs(self) -> dict[str, Any]:
         """What is stored with the columns: name, number, every parameter, the version of sep."""

@@ -2,9 +2,9 @@
 
 Redshift bins hold equal numbers of *real* galaxies (quantiles of the real redshifts), so that every bin is equally well
 measured: as many as the matched sample size allows with 40 galaxies a bin, at most 8. Li 2024 draws its figures in
-    steps of 0.5 without giving bins for
-eq. 2; with 93 % of GalaxiesML below z = 1.5 such steps would rest the mean on a handful of galaxies. Generated galaxies
-outside the real set's redshift range have nothing to be compared with: they are in no bin, and counted.
+steps of 0.5 without giving bins for eq. 2; with 93 % of GalaxiesML below z = 1.5 such steps would rest the mean on a
+handful of galaxies. Generated galaxies outside the real set's redshift range have nothing to be compared with: they are
+in no bin, and counted.
 """
 
 from __future__ import annotations

@@ -189,19 +189,14 @@ def _survey_notes(real: GalaxySet, generated: GalaxySet) -> tuple[str, ...]:
 def _measured_alike(real: GalaxySet, generated: GalaxySet, progress: bool) -> tuple[GalaxySet, GalaxySet, tuple[str, ...]]:
     """Both sets with columns of one recipe."""
     notes: tuple[str, ...] = ()
-    if real.measured and generated.measured and _recipe(real) != _recipe(generated):
+    if real.measured and generated.measured and real.recipe != generated.recipe:
         notes = ("the two sets had been measured by different recipes, so both were measured again",)
         real, generated = (measure(galaxies, progress=progress).added_to(galaxies) for galaxies in (real, generated))
     real, generated = (s if s.measured else measure(s, progress=progress).added_to(s) for s in (real, generated))
-    if _recipe(real) != _recipe(generated):  # one brought columns of another recipe than ours of today
+    if real.recipe != generated.recipe:  # one brought columns of another recipe than ours of today
         notes = ("one set had been measured by another recipe than this version's, so both were measured again",)
         real, generated = (measure(galaxies, progress=progress).added_to(galaxies) for galaxies in (real, generated))
     return real, generated, notes
-
-
-def _recipe(galaxies: GalaxySet) -> dict[str, str]:
-    # As text: attributes that have been through an HDF5 file come back as numpy's types.
-    return {name: str(value) for name, value in galaxies.measured_attrs.items()}
 
 
 def _predictions(galaxies: GalaxySet, which: str, predict: PredictRedshift | None) -> Float[np.ndarray, " n"] | None:

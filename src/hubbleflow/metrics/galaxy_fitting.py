@@ -1,14 +1,14 @@
 """Galaxy fitting loss: is the light as concentrated and the sky as noisy as in real galaxies?  (Li et al. 2024, eq. 3)
 
-    galaxy_fitting_loss_li2024 = mean ln |ERRCXY_IMAGE|                      the paper's quantity
-    galaxy_fitting_loss        = mean ln(ERRX2 ERRY2 - ERRXY^2)              our default: ln of the squared area of the
-    centroid's error ellipse
+    galaxy_fitting_loss_li2024 = mean ln |ERRCXY_IMAGE|                  the paper's quantity
+    galaxy_fitting_loss        = mean ln(ERRX2 ERRY2 - ERRXY^2)          our default
 
 with SExtractor's variances of the barycentre in px^2 (ERRX2_IMAGE, ERRY2_IMAGE, ERRXY_IMAGE; sep's errx2, erry2, errxy
-in the reference band). ERRCXY_IMAGE is the third coefficient of that error ellipse's equation CXX dx^2 + CYY dy^2 + CXY
-dx dy = 1:
+in the reference band). Ours is the log of the squared area (over pi^2) of the centroid's error ellipse; ERRCXY_IMAGE is
+the third coefficient of that ellipse's equation:
 
-    ERRCXY = -2 errxy / (errx2 erry2 - errxy^2)                              px^-2
+    CXX dx^2 + CYY dy^2 + CXY dx dy = 1
+    ERRCXY = -2 errxy / (errx2 erry2 - errxy^2)                          px^-2
 
 Its sign follows the ellipse's orientation (48 % of objects are negative), so the paper's log needs a choice: we take
 |ERRCXY|. It *grows* with S/N (correlation +0.8), so a "larger loss" means a better measured centroid. The determinant

@@ -4,12 +4,12 @@ means.
 For each measured quantity x (in the reference band; colours in its aperture) and each bin of redshift or category, the
 Wasserstein-1 distance (earth mover's distance) between real and generated values,
 
-    W1(P, Q) = int |F_P(x) - F_Q(x)| dx,     reported in units of the real set's standard deviation of x over all its
-    redshifts,
+    W1(P, Q) = int |F_P(x) - F_Q(x)| dx
 
-averaged over bins (equal weights) and, for colours, over colours. 0.1 means that galaxies must be moved by a tenth of
-the real spread. W1 sees shifts, widths and tails; it does not see whether quantities go together (a large galaxy may be
-too blue and pass). A finite sample of the same population has W1 of order 1/sqrt(m): read it beside its floor.
+in units of the real set's standard deviation of x over all its redshifts, averaged over bins (equal weights) and, for
+colours, over colours. 0.1 means that galaxies must be moved by a tenth of the real spread. W1 sees shifts, widths and
+tails; it does not see whether quantities go together (a large galaxy may be too blue and pass). A finite sample of the
+same population has W1 of order 1/sqrt(m): read it beside its floor.
 
 Also here: what Lizarraga et al. 2024 draw: histograms of both sets (their fig. 3) and means with 95 % intervals per bin
 (fig. 4), by Student's t: mean +- t_{0.975, n-1} s / sqrt(n).
@@ -43,7 +43,7 @@ QUANTITIES = {
     "half_light_radius": ("half_light_radius", "half-light radius"),
     "magnitude": ("mag", "magnitude"),
 }
-UNITS = {"isophotal_area": "px", "major_axis": "px", "half_light_radius": "px"}
+UNITS = {"isophotal_area": "px²", "major_axis": "px", "half_light_radius": "px"}
 
 
 def w1_per_cell(

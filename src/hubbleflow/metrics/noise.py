@@ -80,6 +80,9 @@ def _clip_limits(pixels: Float[np.ndarray, "n pixel"]) -> tuple[Float[np.ndarray
 
     One sort, and then every clip is a range of ranks: fifteen times faster than medians of masked arrays.
     """
+    if not pixels.shape[1]:  # no pixel of any image is finite
+        nothing = np.full(len(pixels), np.nan)
+        return nothing, nothing
     ranked = np.sort(np.where(np.isfinite(pixels), pixels, np.inf), axis=1)
     first, last = np.zeros(len(ranked), int), np.isfinite(ranked).sum(axis=1)
     rows = np.arange(len(ranked))

@@ -3,12 +3,13 @@
 A predictor trained on real galaxies reads a redshift z_pred from each image; z is the redshift asked for (or the true
 one, in the real set). With gamma = 0.15:
 
-    redshift_loss          = mean(1 - 1 / (1 + (dz / gamma)^2)),             dz = z_pred - z             eq. 4 as
-    printed redshift_loss_scaled   = the same with dz / (1 + z)                                                  the
-    group's published code redshift_spearman      = rank correlation of z_pred and z
-    redshift_bias          = |median(dz / (1 + z))|
-    redshift_sigma_nmad    = 1.4826 median(|dz - median(dz)| / (1 + z))                                  Brammer et al.
-    2008 redshift_outliers      = share of galaxies with |dz| / (1 + z) > 0.15
+    dz                   = z_pred - z
+    redshift_loss        = mean(1 - 1 / (1 + (dz / gamma)^2))               eq. 4 as printed
+    redshift_loss_scaled = the same with dz / (1 + z)                       the group's published code
+    redshift_spearman    = rank correlation of z_pred and z
+    redshift_bias        = |median(dz / (1 + z))|
+    redshift_sigma_nmad  = 1.4826 median(|dz - median(dz)| / (1 + z))       Brammer et al. 2008
+    redshift_outliers    = share of galaxies with |dz| / (1 + z) > 0.15
 
 Each stands beside the real set's own value: no predictor is perfect, and a generated set that is *easier* to read than
 the sky is not right either. The metric sees the predicted redshifts only; which network made them is its caller's

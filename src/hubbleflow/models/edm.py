@@ -89,4 +89,4 @@ class Edm(GenerativeModel):
             raise InputError(f"unknown sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}")
         sigmas = karras_sigmas(steps or self.steps, self.sigma_min, self.sigma_max)
         x = self.sigma_max * seeded_noise(seeds, self.shape).to(c.device)
-        return SAMPLERS[sampler](guided(self.denoiser, c, guidance), x, sigmas.to(c.device))
+        return SAMPLERS[sampler](guided(self.denoiser, c, guidance), x, sigmas)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 
 from hubbleflow.files import atomic_path
 
@@ -42,6 +43,7 @@ STYLE: Any = {  # matplotlib types its keys one by one
     "xtick.color": INK,
     "ytick.color": INK,
     "text.color": INK,
+    "text.parse_math": False,  # names of categories may hold dollar signs
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.facecolor": "none",
@@ -114,6 +116,18 @@ def figure(width: float, height: float) -> Iterator[Figure]:
     """A new figure (inches) in the report's style; layout is done when it is drawn."""
     with matplotlib.rc_context(STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
+
+
+def log_axis(axes: Axes) -> None:
+    """A logarithmic y axis with plain numbers (0.01): matplotlib's own labels are mathematics, which the style turns off."""
+    axes.set_yscale("log")
+
+    def minor(value: float, _: int | None = None) -> str:
+        low, high = axes.get_ylim()
+        return f"{value:g}" if high < 30 * low and f"{value:e}"[0] in "25" else ""
+
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(minor))
 
 
 def lookback_axis(axes: Axes, cosmology: Any = None) -> None:

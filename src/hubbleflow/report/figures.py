@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hubbleflow.metrics.redshift_loss import per_galaxy_loss
-from hubbleflow.report.drawing import GENERATED_COLOUR, REAL_COLOUR, Drawing, figure, lookback_axis
+from hubbleflow.report.drawing import GENERATED_COLOUR, REAL_COLOUR, Drawing, figure, log_axis, lookback_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def histogram_figure(report: Report) -> Drawing:
             for ax in (above, below):
                 _histogram(ax, described["histogram"])
             above.set_title(described["label"])
-            below.set_yscale("log")
+            log_axis(below)
         for row in axes:
             row[0].set_ylabel("share of galaxies")
         axes[0, 0].legend(fontsize=8)

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from hubbleflow.files import atomic_path, write_json
+from hubbleflow.files import atomic_path, make_folder, write_json
 from hubbleflow.metrics.evaluate import Report, progress_bar
 from hubbleflow.metrics.result import Result
 from hubbleflow.report.drawing import Drawing
@@ -50,9 +50,10 @@ def write_report(report: Report, folder: str | os.PathLike[str], progress: bool 
     """Write `folder`/metrics.json, `folder`/figures/*.png and `folder`/report.html, and return the page's path.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: at once, before anything is drawn: `folder` is a file or cannot be written.
     """
     folder = Path(folder)
+    make_folder(folder)
     drawings = [*pictures(report), *plots(report)]
     with progress_bar("drawing", "figures", len(drawings), progress) as advance:
         for drawing in drawings:
