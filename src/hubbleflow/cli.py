@@ -341,7 +341,7 @@ def models() -> None:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="the folder to write")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(help="of training the generator")] = 2.5,
+    minutes: Annotated[float, typer.Option(help="of training the generator")] = 3.0,
     n_train: Annotated[int, typer.Option(min=16, help="mock galaxies to train on")] = 8000,
     n_test: Annotated[int, typer.Option(min=16, help="mock galaxies to judge by; half as many are drawn")] = 1200,
     seed: Seed = 1,
