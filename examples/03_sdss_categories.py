@@ -30,6 +30,10 @@ from hubbleflow.report import sheet, write_report
 from hubbleflow.training import Recipe
 from hubbleflow.watch import counting, train
 
+# Noise levels of the run whose figures docs/results.md states. The default has since become wider, for bright galaxies: leave them out
+# for that.
+NOISE_LEVELS = {"p_mean": 0.0, "p_std": 1.4, "sigma_max": 60.0}
+
 PER_CLASS = 64
 
 
@@ -57,7 +61,7 @@ def main() -> None:
     real, held_out = GalaxySet.open(out / "sdss.h5").split([0.8, 0.2], seed=1)
 
     # 560 galaxies are few: dropout of the condition keeps the classes from being learnt by heart, flips and turns make eight of each.
-    recipe = Recipe(model="edm", conditions=("category",), steps=arguments.steps, seed=1)
+    recipe = Recipe(model="edm", conditions=("category",), steps=arguments.steps, seed=1, arguments=NOISE_LEVELS)
     generator = train(real, out / "generator", recipe, resume=True).averaged()
     judge = train(real, out / "classifier", Recipe(model="category-cnn", steps=2500, seed=1), resume=True).averaged()
 

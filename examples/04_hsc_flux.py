@@ -31,6 +31,10 @@ from hubbleflow.report import sheet, write_report
 from hubbleflow.training import Recipe
 from hubbleflow.watch import counting, train
 
+# Noise levels of the run whose figures docs/results.md states. The default has since become wider, for bright galaxies: leave them out
+# for that.
+NOISE_LEVELS = {"p_mean": 0.0, "p_std": 1.4, "sigma_max": 60.0}
+
 ASKED = ("i_mag", "i_half_light_radius")
 
 
@@ -49,7 +53,7 @@ def main() -> None:
     # A galaxy whose brightness could not be measured cannot teach or be asked for; it stays in the judging set, flagged.
     real = real[trusted(real.measured["flag"])]
 
-    recipe = Recipe(model="edm", conditions=ASKED, steps=arguments.steps, seed=1, skip_bad_rows=True)
+    recipe = Recipe(model="edm", conditions=ASKED, steps=arguments.steps, seed=1, arguments=NOISE_LEVELS, skip_bad_rows=True)
     generator = train(real, out / "generator", recipe, resume=True).averaged()
 
     askable = held_out[trusted(held_out.measured["flag"])]

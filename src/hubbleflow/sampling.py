@@ -29,7 +29,7 @@ def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7
 
     Example:
         >>> [round(s, 2) for s in karras_sigmas(3, 0.1, 10.0).tolist()]
-        [10.0, 1.33, 0.1, 0.0]
+        [10.0, 1.45, 0.1, 0.0]
     """
     if steps < 1:
         raise ValueError(f"a sampler needs at least one step, got {steps}")

@@ -1,8 +1,10 @@
 """edm: the default generator. EDM's denoising objective (Karras et al. 2022) around the patch U-Net, on asinh-stretched flux.
 
-Noise levels are drawn from ln sigma ~ N(ln(2 s), 1.4^2), s the data's standard deviation: wider than the paper's N(-1.2, 1.2^2) at s = 0.5,
-because a galaxy stamp is decided at two scales, the sky's noise (sigma about 0.16 in stretched units) and the brightest cores (about 6).
-Sampling is DPM-Solver++(2M), 20 steps, from sigma 60 to 0.01.
+Noise levels are drawn from ln sigma ~ N(ln(2 s) + 1, 2^2), s the data's standard deviation, and galaxies from sigma = 400 down: much wider
+than the paper's N(-1.2, 1.2^2) at s = 0.5 and 80. How bright and how large a galaxy is are decided where noise drowns the whole stamp, not
+one pixel: a bright galaxy's stretched pixels y have a norm (sum y^2)^1/2 of hundreds over 5 x 64 x 64 pixels. Starting from a sigma below
+that is starting from "no galaxy here", and so the brightest and largest were missing (docs/results.md).
+Sampling is DPM-Solver++(2M), 20 steps.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class Edm(GenerativeModel):
     Args:
         bands, image_size, conditions, sigma_data: see :class:`TrainingSet` (conditions as the embedding's layout).
         width, multipliers, blocks, patch: the network's size (see :class:`PatchUNet`).
-        p_std: spread of ln sigma in training.
+        p_mean, p_std: mean of ln(sigma / 2 sigma_data) and spread of ln sigma in training.
         sigma_min, sigma_max: noise levels between which galaxies are drawn.
     """
 
@@ -51,13 +53,14 @@ class Edm(GenerativeModel):
         multipliers: Sequence[int] = (1, 2, 3),
         blocks: int = 1,
         patch: int = 2,
-        p_std: float = 1.4,
+        p_mean: float = 1.0,
+        p_std: float = 2.0,
         sigma_min: float = 0.01,
-        sigma_max: float = 60.0,
+        sigma_max: float = 400.0,
     ) -> None:
         super().__init__()
         self.shape = (bands, image_size, image_size)
-        self.p_mean, self.p_std, self.sigma_min, self.sigma_max = math.log(2 * sigma_data), p_std, sigma_min, sigma_max
+        self.p_mean, self.p_std, self.sigma_min, self.sigma_max = p_mean + math.log(2 * sigma_data), p_std, sigma_min, sigma_max
         network = PatchUNet(bands, image_size, tuple(conditions), width, tuple(multipliers), blocks, patch=patch)
         self.denoiser = EdmDenoiser(network, sigma_data)
 

@@ -8,8 +8,8 @@ It is trained on the redshift loss itself (eq. 4; Nishizawa et al. 2020),
     L = 1 - 1 / (1 + (dz / gamma)^2),   dz = z_predicted - z,   gamma = 0.15.
 
 Two choices of ours, which the paper leaves open: the output is (ln(1 + z) - mean) / std over the training set, so that the last layer
-starts at the right scale; and, since L is flat for |dz| >> gamma, gamma is first 1 and falls geometrically to 0.15 over the first third
-of the training (`anneal`), without which a short training never leaves the mean redshift.
+starts at the right scale; and, since L is flat for |dz| >> gamma, gamma is first 1 and falls geometrically to 0.15 over the first two
+thirds of the training (`anneal`), without which a short training never leaves the mean redshift.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class RedshiftCnn(PredictiveModel):
 
     def anneal(self, progress: float) -> None:
         """gamma for a training that is `progress` (0 to 1) through."""
-        self.gamma = GAMMA ** min(1.0, 3 * progress)
+        self.gamma = GAMMA ** min(1.0, 1.5 * progress)
 
     def _redshift(self, standardised: Tensor) -> Tensor:
         return torch.expm1(self.log1p_mean + self.log1p_std * standardised.float())
