@@ -2,29 +2,22 @@
 
 A stamp's numbers depend on nothing but its own pixels, so how the set is cut and who measures which block cannot
 change them. Images that lie on disk are read by the workers themselves; only their path and row numbers travel. The
-workers are started afresh ("spawn": a fork of a process that runs torch's threads may hang) and import neither torch
-nor anything that does.
+workers (`hubbleflow.farm`) import neither torch nor anything that does.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import sys
-from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hubbleflow.errors import InputError
+from hubbleflow.farm import Farm, cores
 from hubbleflow.galaxies import GalaxySet, write_measured
 from hubbleflow.measure import flags
 from hubbleflow.measure.columns import BAND_COLUMNS, assemble, row_values
@@ -126,14 +119,12 @@ def measure(galaxies: GalaxySet, workers: int | None = None, progress: bool = Tr
     recipe = recipe or Recipe()
     n, bands = len(galaxies), len(galaxies.survey.bands)
     if workers is None:
-        workers = 1 if n * bands < ALONE else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers < 1:
-        raise InputError(f"workers must be at least 1, got {workers}")
+        workers = 1 if n * bands < ALONE else cores()
     values = np.full((n, bands, len(BAND_COLUMNS)), np.nan)
     band_flags, flag, n_neighbours = np.zeros((n, bands), np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
     first = 0
-    with _bar(n, progress and n * bands >= ALONE // 2) as advance:
-        for result in _results(_blocks(galaxies, recipe), workers):
+    with Farm.open(workers) as farm, _bar(n, progress and n * bands >= ALONE // 2) as advance:
+        for result in farm.map(measure_block, _blocks(galaxies, recipe)):
             rows = slice(first, first + len(result.flag))
             values[rows], band_flags[rows], flag[rows], n_neighbours[rows] = (
                 result.values,
@@ -184,39 +175,6 @@ def _blocks(galaxies: GalaxySet, recipe: Recipe) -> Iterator[Block]:
         rows = slice(first, first + BLOCK)
         images, ivar, mask = (select(stack, rows) for stack in (galaxies.images, galaxies.ivar, galaxies.mask))
         yield Block(images, ivar, mask, galaxies.survey, recipe)
-
-
-def _results(blocks: Iterator[Block], workers: int) -> Iterator[BlockResult]:
-    # In the order of the blocks. Few are under way at a time: blocks of sets in memory are copied when they are sent.
-    if workers == 1:
-        yield from map(measure_block, blocks)
-        return
-    waiting: deque[Future[BlockResult]] = deque()
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        for block in blocks:
-            with _main_hidden():  # workers are started at the first submissions
-                waiting.append(pool.submit(measure_block, block))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise InputError("a measuring process was killed (out of memory?): try again with fewer workers") from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _main_hidden() -> Iterator[None]:
-    # A spawned process imports its parent's script again, and a script without `if __name__ == "__main__":` would run
-    # again in every worker. Workers need nothing of it: where no script is seen when they start, none is imported.
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 @contextmanager
