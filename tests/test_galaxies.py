@@ -273,7 +273,7 @@ def test_a_writer_that_is_killed_never_leaves_a_mixture(tmp_path: Path, monkeypa
     def killed(*arguments) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hubbleflow.galaxy_file._set", killed)
+    monkeypatch.setattr("hubbleflow.measured_file._set", killed)
     with pytest.raises(KeyboardInterrupt):
         write_measured(path, columns, {}, {}, {"recipe": "second"})
     monkeypatch.undo()

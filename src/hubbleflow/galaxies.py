@@ -7,7 +7,6 @@ table.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -17,17 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hubbleflow.errors import InputError
-from hubbleflow.files import content_hash, without_nan
+from hubbleflow.files import content_hash
 from hubbleflow.galaxy_file import (
     GalaxyWriter,
+    as_numbers,
+    as_text,
     measured_group,
     open_hdf5,
     read_columns,
     read_json_attribute,
     read_survey,
-    write_measured,
 )
-from hubbleflow.pixels import ChainedStack, DiskStack, Stack, row_numbers, select
+from hubbleflow.measured_file import canonical, write_measured
+from hubbleflow.pixels import ChainedStack, DiskStack, IndexedStack, Stack, in_memory, join_psfs, open_psf, row_numbers, select
 from hubbleflow.survey import Survey
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class GalaxySet:
         survey: bands, pixel scale, zero point, PSF, noise.
         columns: name -> (n,) values; `object_id` is made where absent, `category` is turned into text.
         measured: name -> (n,) values that we measured; `measured_units` and `measured_descriptions` say what they are.
-        psf: (band, y, x) for the set or (n, band, y, x).
+        psf: (band, y, x) for the set, or a stack (n, band, y, x): where galaxies share PSFs, an IndexedStack.
         ivar: inverse variance like `images`; 0 = no data.
         mask: non-zero = do not use.
         provenance: JSON-able: where the galaxies come from.
@@ -93,9 +94,9 @@ class GalaxySet:
         self.columns = {name: np.asarray(values) for name, values in (columns or {}).items()}
         self.columns.setdefault("object_id", np.arange(n, dtype=np.int64))
         if "category" in self.columns:
-            self.columns["category"] = _as_text(self.columns["category"])
+            self.columns["category"] = as_text(self.columns["category"])
         if "redshift" in self.columns:
-            self.columns["redshift"] = _as_numbers(self.columns["redshift"], "redshift")
+            self.columns["redshift"] = as_numbers(self.columns["redshift"], "redshift")
         self.measured = {name: np.asarray(values) for name, values in (measured or {}).items()}
         self.measured_units, self.measured_descriptions = dict(measured_units or {}), dict(measured_descriptions or {})
         self.measured_attrs, self.provenance = dict(measured_attrs or {}), dict(provenance or {})
@@ -123,9 +124,6 @@ class GalaxySet:
         with open_hdf5(path) as file:
             survey = read_survey(file, path)
             n = file["image"].shape[0]
-            has = {name: name in file for name in ("ivar", "mask", "psf")}
-            per_galaxy_psf = has["psf"] and file["psf"].ndim == 4
-            psf = DiskStack(path, "psf") if per_galaxy_psf else file["psf"][:] if has["psf"] else None
             group: Any = measured_group(file)
             measured = read_columns(group, n, path) if group is not None else {}
             return cls(
@@ -136,9 +134,9 @@ class GalaxySet:
                 measured_units={name: group[name].attrs.get("unit", "") for name in measured if name in group},
                 measured_descriptions={name: group[name].attrs.get("description", "") for name in measured if name in group},
                 measured_attrs=dict(group.attrs) if group is not None else {},
-                psf=psf,
-                ivar=DiskStack(path, "ivar") if has["ivar"] else None,
-                mask=DiskStack(path, "mask", dtype=np.uint8) if has["mask"] else None,
+                psf=open_psf(file, path, n),
+                ivar=DiskStack(path, "ivar") if "ivar" in file else None,
+                mask=DiskStack(path, "mask", dtype=np.uint8) if "mask" in file else None,
                 provenance=read_json_attribute(file, "provenance"),
                 path=path,
             )
@@ -147,9 +145,10 @@ class GalaxySet:
         """Stream the set to an HDF5 file and return the set opened from there. The file appears only when it is whole."""
         with GalaxyWriter(path, self.survey, self.provenance, self.psf if self._one_psf else None) as writer:
             for block in self.blocks():
-                writer.append(
-                    block.images[:], block.columns, _whole(block.ivar), _whole(block.mask), None if self._one_psf else _whole(block.psf)
-                )
+                psf: Any = None if self._one_psf else block.psf
+                shared = isinstance(psf, IndexedStack)
+                ivar, mask, psfs = (in_memory(plane) for plane in (block.ivar, block.mask, psf.whole if shared else psf))
+                writer.append(block.images[:], block.columns, ivar, mask, psfs, psf.rows if shared else None)
         if self.measured:
             write_measured(path, self.measured, self.measured_units, self.measured_descriptions, self.measured_attrs)
         return GalaxySet.open(path)
@@ -194,7 +193,7 @@ class GalaxySet:
 
         A file keeps a dictionary as JSON and gives numbers back as numpy's: sets can be compared by this, not by `measured_attrs`.
         """
-        return {name: _canonical(value) for name, value in self.measured_attrs.items()}
+        return {name: canonical(value) for name, value in self.measured_attrs.items()}
 
     def column(self, name: str) -> np.ndarray:
         """A column of the table, or failing that a measured one.
@@ -265,7 +264,7 @@ class GalaxySet:
     def in_memory(self) -> GalaxySet:
         """The same set with every plane read into memory."""
         part = self[:]
-        part.images, part.ivar, part.mask, part.psf = (_whole(plane) for plane in (part.images, part.ivar, part.mask, part.psf))
+        part.images, part.ivar, part.mask, part.psf = (in_memory(plane) for plane in (part.images, part.ivar, part.mask, part.psf))
         return part
 
     def blocks(self, size: int = BLOCK) -> Iterator[GalaxySet]:
@@ -306,8 +305,6 @@ class GalaxySet:
             if other.survey != first.survey or other.images.shape[1:] != first.images.shape[1:]:
                 raise InputError(f"cannot join {other!r} to {first!r}: surveys and stamp sizes must be the same")
         join = lambda name: None if any(getattr(s, name) is None for s in sets) else ChainedStack([getattr(s, name) for s in sets])  # noqa: E731
-        same_psf = first._one_psf and all(s._one_psf and np.array_equal(s.psf, first.psf) for s in sets)
-        per_galaxy_psf = all(s.psf is not None and not s._one_psf for s in sets)
         shared = [name for name in first.columns if all(name in s.columns for s in sets)]
         same_recipe = all(s.recipe == first.recipe for s in sets)
         measured = [name for name in first.measured if same_recipe and all(name in s.measured for s in sets)]
@@ -319,42 +316,8 @@ class GalaxySet:
             measured_units=first.measured_units,
             measured_descriptions=first.measured_descriptions,
             measured_attrs=first.measured_attrs if measured else {},
-            psf=first.psf if same_psf else join("psf") if per_galaxy_psf else None,
+            psf=join_psfs([s.psf for s in sets], [len(s) for s in sets]),
             ivar=join("ivar"),
             mask=join("mask"),
             provenance={"joined": [s.provenance for s in sets]},
         )
-
-
-def _whole(plane: Stack | None) -> Any:
-    """A plane read into memory; None stays None."""
-    return None if plane is None else plane[:]
-
-
-def _canonical(value: Any) -> str:
-    value = without_nan(value.decode(errors="replace") if isinstance(value, bytes) else value)
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return value
-    return json.dumps(without_nan(value), sort_keys=True)
-
-
-def _as_text(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "U":
-        return values
-    plain = [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values.ravel().tolist()]
-    return np.array(plain, str).reshape(values.shape)
-
-
-def _as_numbers(values: np.ndarray, name: str) -> np.ndarray:
-    if values.dtype.kind in "fiu":
-        return values
-    if values.dtype.kind == "O":  # numbers with None among them
-        try:
-            return values.astype(float)
-        except (TypeError, ValueError):
-            pass
-    example = repr(values.ravel().tolist()[0]) if values.size else str(values.dtype)
-    raise InputError(f"column {name!r} must hold numbers, got {example}: convert it, with NaN where it is not known")

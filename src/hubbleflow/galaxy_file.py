@@ -5,7 +5,8 @@
     object_id        (n,) int64
     <any name>       (n,)                      a column; strings are stored as UTF-8
     ivar, mask       like image                inverse variance (0 = no data); mask (non-zero = do not use)
-    psf              (band, y, x) or (n, band, y, x)
+    psf              (band, y, x) for all, (n, band, y, x) for each, or (m, band, y, x) with
+    psf_index        (n,) int                  galaxy g has psf[psf_index[g]]: a survey is made of pointings
     measured/<name>  (n,)                      what *we* measured, each with attributes `unit` and `description`
     attributes       `survey`, `provenance`    JSON
 
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -28,17 +28,17 @@ import h5py
 import numpy as np
 
 from hubbleflow.errors import InputError
-from hubbleflow.files import atomic_path, without_nan
+from hubbleflow.files import atomic_path, content_hash, without_nan
 from hubbleflow.survey import Survey
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32, UInt8
+    from jaxtyping import Float32, Int, UInt8
 
-PIXELS = ("image", "ivar", "mask", "psf")
+PIXELS = ("image", "ivar", "mask", "psf", "psf_index")
 STORED_NAMES = {"redshift": "specz_redshift"}
 COLUMN_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 MEASURED = "measured"
-OLD, PARTIAL = f"{MEASURED}.old", f"{MEASURED}.partial"  # while measurements are replaced
+OLD = f"{MEASURED}.old"  # while measurements are replaced, see measured_file.py
 ATTEMPTS, PAUSE_S = 5, 0.2  # measurements are written within a second: a reader that comes in between waits for it
 
 
@@ -56,12 +56,13 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     if path.is_dir():
         raise InputError(f"{path} is a folder: expected an HDF5 file of galaxies")
     try:
-        return _open(path, "r")
+        return open_mode(path, "r")
     except OSError as error:
-        raise InputError(f"cannot read {path}: {_reason(error)}") from error
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
 
 
-def _open(path: Path, mode: str) -> h5py.File:
+def open_mode(path: Path, mode: str) -> h5py.File:
+    """Open an HDF5 file as h5py does, waiting a little for whoever has it locked."""
     for _ in range(ATTEMPTS - 1):
         try:
             return h5py.File(path, mode)
@@ -70,7 +71,7 @@ def _open(path: Path, mode: str) -> h5py.File:
     return h5py.File(path, mode)
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
     """Why a file cannot be opened, and what to do."""
     text = str(error)
     if isinstance(error, BlockingIOError):
@@ -163,7 +164,29 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _storable(values: np.ndarray) -> np.ndarray:
+def as_text(values: np.ndarray) -> np.ndarray:
+    """A column of anything as one of numpy str."""
+    if values.dtype.kind == "U":
+        return values
+    plain = [_text(value) for value in values.ravel().tolist()]
+    return np.array(plain, str).reshape(values.shape)
+
+
+def as_numbers(values: np.ndarray, name: str) -> np.ndarray:
+    """A column of numbers, None among them as NaN. Raises: InputError if it holds anything else."""
+    if values.dtype.kind in "fiu":
+        return values
+    if values.dtype.kind == "O":
+        try:
+            return values.astype(float)
+        except (TypeError, ValueError):
+            pass
+    example = repr(values.ravel().tolist()[0]) if values.size else str(values.dtype)
+    raise InputError(f"column {name!r} must hold numbers, got {example}: convert it, with NaN where it is not known")
+
+
+def storable(values: np.ndarray) -> np.ndarray:
+    """A column as HDF5 holds it: text as bytes."""
     values = np.asarray(values)
     return np.array([str(value).encode() for value in values]) if values.dtype.kind in "UO" else values
 
@@ -175,7 +198,7 @@ class GalaxyWriter:
         path: where the file will be.
         survey: what the pixels mean.
         provenance: JSON-able: the command, its seed, what the galaxies come from.
-        psf: (band, y, x), one for all galaxies; per-galaxy PSFs go through :meth:`append`.
+        psf: (band, y, x), one for all galaxies; PSFs of pointings or of single galaxies go through :meth:`append`.
 
     Example:
         >>> import tempfile
@@ -196,6 +219,7 @@ class GalaxyWriter:
         self.path, self.survey, self.provenance, self.psf, self.n = Path(path), survey, dict(provenance or {}), psf, 0
         self._stack = ExitStack()
         self._strings: dict[str, list[bytes]] = {}
+        self._pointings: dict[str, int] = {}  # hash of a PSF that galaxies share -> its row
 
     def __enter__(self) -> GalaxyWriter:
         temporary = self._stack.enter_context(atomic_path(self.path))
@@ -215,9 +239,13 @@ class GalaxyWriter:
         columns: Mapping[str, np.ndarray] | None = None,
         ivar: Float32[np.ndarray, "n band y x"] | None = None,
         mask: UInt8[np.ndarray, "n band y x"] | None = None,
-        psf: Float32[np.ndarray, "n band h w"] | None = None,
+        psf: Float32[np.ndarray, "band h w"] | Float32[np.ndarray, "n band h w"] | None = None,
+        psf_index: Int[np.ndarray, " n"] | None = None,
     ) -> None:
         """Add a block of galaxies. Every block must bring the same columns and planes, but a mask may be left out (0).
+
+        `psf` is one PSF that the block's galaxies share (band, y, x); or one for each of them (n, band, y, x); or some (k, band, y, x) of
+        which galaxy g has number psf_index[g]. What is shared is stored once in the file, whichever blocks bring it.
 
         Raises:
             InputError: the block's shape, columns or planes differ from what came before.
@@ -229,22 +257,44 @@ class GalaxyWriter:
             )
         if taken := {*PIXELS, MEASURED} & set(columns or {}):
             raise InputError(f"a column cannot be called {', '.join(sorted(taken))}: the file format keeps that name for itself")
-        arrays = {"image": images.astype(np.float32, copy=False), "ivar": ivar, "mask": mask, "psf": psf if self.psf is None else None}
-        arrays |= {STORED_NAMES.get(name, name): _storable(values) for name, values in (columns or {}).items()}
+        psf = psf if self.psf is None else None
+        shared = psf is not None and (np.ndim(psf) == 3 or psf_index is not None)
+        arrays = {"image": images.astype(np.float32, copy=False), "ivar": ivar, "mask": mask, "psf": None if shared else psf}
+        arrays |= {STORED_NAMES.get(name, name): storable(values) for name, values in (columns or {}).items()}
         arrays.setdefault("object_id", np.arange(self.n, self.n + len(images), dtype=np.int64))
+        if shared:
+            arrays["psf_index"] = np.zeros(len(images), np.int32) if psf_index is None else psf_index
         given = {name: np.asarray(values) for name, values in arrays.items() if values is not None}
-        stored = set(self._file) - ({"psf"} if self.psf is not None else set()) | set(self._strings)
+        stored = set(self._file) - ({"psf"} if self.psf is not None or self._pointings else set()) | set(self._strings)
         if self.n and (set(given) ^ stored) - {"mask"}:
             raise InputError(f"this block brings {sorted(set(given) ^ stored)} differently from the blocks before it")
+        if shared:
+            given["psf_index"] = self._rows_of_psfs(np.asarray(psf, np.float32), given["psf_index"])
         for name, values in given.items():
             if len(values) != len(images):
                 raise InputError(f"{name!r} has {len(values)} rows for {len(images)} images")
-            self._append(name, values)
+            self._append(name, values, self.n)
         self.n += len(images)
         if "mask" in self._file:  # HDF5 fills with zeros what no block wrote, and stores no chunk for it
             self._file["mask"].resize(self.n, axis=0)
 
-    def _append(self, name: str, values: np.ndarray) -> None:
+    def _rows_of_psfs(self, psf: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Where in the dataset `psf` the block's galaxies have theirs; PSFs that are not there yet are added."""
+        psf = psf[None] if psf.ndim == 3 else psf
+        if psf.ndim != 4 or psf.shape[1] != len(self.survey.bands):
+            raise InputError(f"a shared psf has shape {psf.shape[1:]}, expected ({len(self.survey.bands)}, y, x)")
+        if index.dtype.kind not in "iu" or (index.size and not (index.min() >= 0 and index.max() < len(psf))):
+            raise InputError(f"psf_index must hold whole numbers from 0 to {len(psf) - 1}, one for each of the {len(psf)} PSFs")
+        rows = []
+        for one in psf:
+            key, count = content_hash(one.tobytes()), len(self._pointings)
+            if key not in self._pointings:
+                self._append("psf", one[None], count)
+                self._pointings[key] = count
+            rows.append(self._pointings[key])
+        return np.array(rows, np.int32)[index]
+
+    def _append(self, name: str, values: np.ndarray, first: int) -> None:
         if values.dtype.kind == "S":  # their length is known only at the end
             self._strings.setdefault(name, []).extend(values.tolist())
             return
@@ -254,8 +304,8 @@ class GalaxyWriter:
         dataset = self._file[name]
         if dataset.shape[1:] != values.shape[1:]:
             raise InputError(f"{name!r} has shape {values.shape[1:]} a galaxy where the blocks before it had {dataset.shape[1:]}")
-        dataset.resize(self.n + len(values), axis=0)
-        dataset[self.n :] = values
+        dataset.resize(first + len(values), axis=0)
+        dataset[first:] = values
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         if kind is None:
@@ -273,89 +323,3 @@ class GalaxyWriter:
             self._file[name] = np.array(values)
         # Last, so that what a caller learns while streaming (counts, notes) can still go into `provenance`.
         self._file.attrs["provenance"] = json.dumps(without_nan(self.provenance))
-
-
-def write_measured(
-    path: str | os.PathLike[str],
-    columns: Mapping[str, np.ndarray],
-    units: Mapping[str, str],
-    descriptions: Mapping[str, str],
-    attrs: Mapping[str, Any],
-) -> None:
-    """Replace the group `measured/` of an existing file.
-
-    The file may be far larger than the disk has room to copy, so this is the one write that happens in place. Columns of the same names,
-    lengths and types as those that are there are written over them: HDF5 gives no space back, and a file that is measured again and again
-    would grow each time. Anything else is written beside the old group, which goes only when the new one is whole and on disk.
-
-    A writer that is killed leaves the old measurements or, where it was writing over them, none; never a mixture.
-
-    Raises:
-        InputError: the file cannot be written, is not one of ours, or the disk has too little room.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"cannot add measurements to {path}: there is no such file")
-    stored = {name: _storable(values) for name, values in columns.items()}
-    try:
-        file = _open(path, "r+")
-    except OSError as error:
-        raise InputError(f"cannot add measurements to {path}: {_reason(error)}") from error
-    try:
-        with file:
-            if MEASURED in file and not isinstance(file[MEASURED], h5py.Group):
-                raise InputError(f"cannot add measurements to {path}: it has a column {MEASURED!r}; make a copy with 'hubbleflow import'")
-            file.pop(PARTIAL, None)
-            if _same_layout(file.get(MEASURED), stored):
-                file.move(MEASURED, PARTIAL)  # half-written columns never stand under the name
-            else:
-                _need_room(path, stored)
-                file.create_group(PARTIAL)
-            _fill(file[PARTIAL], stored, units, descriptions, attrs)
-            file.flush()
-            if MEASURED in file:
-                file.pop(OLD, None)
-                file.move(MEASURED, OLD)
-            file.move(PARTIAL, MEASURED)
-            file.flush()
-            file.pop(OLD, None)
-    except OSError as error:
-        raise InputError(f"cannot add measurements to {path}: {error.strerror or str(error).splitlines()[0]}") from error
-
-
-def _same_layout(group: h5py.Group | None, columns: Mapping[str, np.ndarray]) -> bool:
-    return group is not None and {name: (item.shape, item.dtype) for name, item in group.items() if isinstance(item, h5py.Dataset)} == {
-        name: (values.shape, values.dtype) for name, values in columns.items()
-    }
-
-
-def _need_room(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    needed = 4 * sum(values.nbytes for values in columns.values()) + 2**20
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise InputError(f"cannot add measurements to {path}: {needed >> 20} MiB are needed and the disk has {free >> 20} MiB free")
-
-
-def _fill(
-    group: h5py.Group,
-    columns: Mapping[str, np.ndarray],
-    units: Mapping[str, str],
-    descriptions: Mapping[str, str],
-    attrs: Mapping[str, Any],
-) -> None:
-    for name in set(group.attrs) - set(attrs):
-        del group.attrs[name]
-    for name, value in attrs.items():
-        _set(group, name, value if isinstance(value, str | int | float) else json.dumps(without_nan(value)))
-    for name, values in columns.items():
-        if name in group:
-            group[name][...] = values
-        else:
-            group.create_dataset(name, data=values)
-        _set(group[name], "unit", units.get(name, ""))
-        _set(group[name], "description", descriptions.get(name, ""))
-
-
-def _set(item: h5py.Group | h5py.Dataset, name: str, value: str | int | float) -> None:
-    if name not in item.attrs or item.attrs[name] != value:  # writing it again would leave a hole in the file
-        item.attrs[name] = value

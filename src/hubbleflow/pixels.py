@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hubbleflow.errors import InputError
 from hubbleflow.galaxy_file import open_hdf5
 
 if TYPE_CHECKING:
-    from jaxtyping import Shaped
+    import h5py
+    from jaxtyping import Int, Shaped
 
 Rows = slice | Sequence[int] | np.ndarray | int
 
@@ -156,6 +158,63 @@ class SelectedStack:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or np.float32, copy=False)
+
+
+class IndexedStack(SelectedStack):
+    """A few items that many rows share, such as the PSFs of a survey's pointings: row g is `whole[rows[g]]`.
+
+    Example:
+        >>> psf = IndexedStack(np.stack([np.zeros((5, 3, 3)), np.ones((5, 3, 3))]), np.array([0, 0, 1, 1]))
+        >>> psf.shape, psf[1:3].max(axis=(1, 2, 3)).tolist()
+        ((4, 5, 3, 3), [0.0, 1.0])
+    """
+
+    def select(self, rows: Any) -> IndexedStack:
+        """Fewer rows; nothing is read."""
+        return IndexedStack(self.whole, self.rows[row_numbers(rows, len(self))])
+
+    def in_memory(self) -> IndexedStack:
+        """The same rows, with those items that they use in memory, each once."""
+        used, rows = np.unique(self.rows, return_inverse=True)
+        return IndexedStack(self.whole[used], rows)
+
+
+def open_psf(file: h5py.File, path: str | os.PathLike[str], n: int) -> Any:
+    """The PSF that a file of `n` galaxies holds: one for all in memory, or a stack on disk with one a galaxy; None if there is none.
+
+    Raises:
+        InputError: `psf_index` does not fit the galaxies or the PSFs.
+    """
+    if "psf" not in file:
+        return None
+    psf = file["psf"]
+    if "psf_index" not in file:
+        return DiskStack(path, "psf") if psf.ndim == 4 else psf[:]
+    index: Int[np.ndarray, " n"] = file["psf_index"][:]
+    if psf.ndim != 4 or index.shape != (n,) or index.dtype.kind not in "iu" or not 0 <= index.min() <= index.max() < len(psf):
+        raise InputError(
+            f"{path}: 'psf_index' must hold {n} row numbers of 'psf', which has shape {psf.shape}, but has shape {index.shape} and type"
+            f" {index.dtype}; write the file again"
+        )
+    return IndexedStack(DiskStack(path, "psf"), index.astype(np.int64))
+
+
+def join_psfs(psfs: Sequence[Any], lengths: Sequence[int]) -> Any:
+    """The PSF of sets joined end to end: still one if all have the same, else a stack; None where a set has none or sizes differ."""
+    if any(psf is None for psf in psfs) or len({tuple(psf.shape[-3:]) for psf in psfs}) > 1:
+        return None
+    if all(len(psf.shape) == 3 and np.array_equal(psf, psfs[0]) for psf in psfs):
+        return psfs[0]
+    stacks = [IndexedStack(psf[None], np.zeros(n, np.int64)) if len(psf.shape) == 3 else psf for psf, n in zip(psfs, lengths, strict=True)]
+    if not all(isinstance(stack, IndexedStack) for stack in stacks):
+        return ChainedStack(stacks)
+    whole = ChainedStack([stack.whole for stack in stacks])
+    return IndexedStack(whole, np.concatenate([stack.rows + first for stack, first in zip(stacks, whole.offsets, strict=False)]))
+
+
+def in_memory(stack: Any) -> Any:
+    """A stack read into memory (what rows share, once); None stays None."""
+    return None if stack is None else stack.in_memory() if isinstance(stack, IndexedStack) else stack[:]
 
 
 def select(stack: Any, rows: Any) -> Any:

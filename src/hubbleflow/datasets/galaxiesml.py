@@ -138,6 +138,8 @@ def _plane(file: h5py.File, name: str, rows: slice, keep: np.ndarray) -> np.ndar
     """Rows of a plane that files of our own may have beside GalaxiesML's pixels; None where there is none for each
     galaxy.
     """
+    if name == "psf" and name in file and "psf_index" in file:
+        return file[name][:][file["psf_index"][rows][keep]]
     return file[name][rows][keep] if name in file and file[name].ndim == 4 else None
 
 
