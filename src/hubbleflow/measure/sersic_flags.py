@@ -1,0 +1,64 @@
+"""What can be wrong with a Sersic fit, as named bits: `measure.flags` for the profile. No torch here, so that anyone may read the bits.
+
+Bits of NO_VALUES say that there is no number (NaN); NOTES that the numbers stand, with a remark; the others are not to be trusted.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+
+
+class SersicFlag(IntFlag):
+    """Bits of `sersic_flag`. Their values are a file format: add new ones at the end, never renumber."""
+
+    EMPTY = 1 << 0
+    NO_PSF = 1 << 1
+    NOT_CONVERGED = 1 << 2
+    AT_BOUND = 1 << 3
+    CENTRE_MOVED = 1 << 4
+    MASKED_CORE = 1 << 5
+    LOW_SNR = 1 << 6
+    NEGATIVE_FLUX = 1 << 7
+    POINT_LIKE = 1 << 8
+
+
+DESCRIPTIONS: dict[SersicFlag, str] = {
+    SersicFlag.EMPTY: "too few usable pixels for the parameters: no fit",
+    SersicFlag.NO_PSF: "no usable PSF image (not finite, or without light): no fit",
+    SersicFlag.NOT_CONVERGED: "the iteration ended before the model was at its best",
+    SersicFlag.AT_BOUND: "Sersic index, radius, axis ratio or centre is at the limit of what was allowed; its error means little",
+    SersicFlag.CENTRE_MOVED: "the centre went farther from where it started than the tolerance: perhaps another object was fitted",
+    SersicFlag.MASKED_CORE: "the central pixel, or a fifth of those within the half-light ellipse, is unusable",
+    SersicFlag.LOW_SNR: "matched signal-to-noise ratio below the recipe's limit: the structure says little",
+    SersicFlag.NEGATIVE_FLUX: "the best flux is not positive: the structure is NaN",
+    SersicFlag.POINT_LIKE: "the radius is less than twice its error: it cannot be told from a point source",
+}
+NO_VALUES = SersicFlag.EMPTY | SersicFlag.NO_PSF
+NOTES = SersicFlag.POINT_LIKE
+UNTRUSTED = SersicFlag(sum(DESCRIPTIONS)) & ~NOTES
+
+
+def trusted(flag: Any) -> Bool[np.ndarray, ...]:
+    """True where a fit's flag holds no UNTRUSTED bit.
+
+    Example:
+        >>> trusted([0, SersicFlag.POINT_LIKE, SersicFlag.AT_BOUND]).tolist()
+        [True, True, False]
+    """
+    return (np.asarray(flag).astype(np.int64) & int(UNTRUSTED)) == 0
+
+
+def names(flag: int) -> list[str]:
+    """Names of the bits that are set.
+
+    Example:
+        >>> names(SersicFlag.AT_BOUND | SersicFlag.LOW_SNR)
+        ['AT_BOUND', 'LOW_SNR']
+    """
+    return [bit.name for bit in DESCRIPTIONS if int(flag) & bit and bit.name]
