@@ -1,17 +1,19 @@
-"""Fit the mock sky's population to real surveys: writes src/hubbleflow/simulate/population.json (a few kB, committed).
+"""Fit the mock sky's population to real surveys: writes src/hubbleflow/simulate/population.json (committed, some 60 kB).
 
     python calibration/population.py [../shared/data]
 
 What is fitted, and to what (the data stay outside the repository; the numbers are all that the package holds):
 
 - N(z): quantiles of 14,363 GalaxiesML spectroscopic redshifts (`galaxiesml_specz_photoz_test`; Do et al. 2024).
-- i magnitude, red fraction and colours in redshift bins up to z = 1.2: zCOSMOS-bright 20k (Lilly et al. 2009; Subaru and
-  CFHT photometry), I_AB < 22.5. Red are those redder in g-i than 65 % of the way from spiral to elliptical templates.
-- above z = 1.2, the y band, and K corrections: Coleman, Wu & Weedman (1980) and Kinney et al. (1996) spectra through HSC's
-  filters, with the mean absorption by intergalactic hydrogen of Madau (1995).
-
-Colours are of type, redshift and one covariance a type; magnitudes AB. Where both exist, the templates are shifted to meet
-zCOSMOS at z = 1.2 and the shift fades out by z = 2.
+- Spectral types, magnitudes, offsets and scatter of colours: zCOSMOS-bright 20k (Lilly et al. 2009; Subaru and CFHT photometry),
+  I_AB < 22.5, 0.05 < z < 1.3. Each galaxy gets the type (`calibration/spectra.py`) that fits its g-i, r-i and z-i; what is left over gives
+  the offsets per redshift and the covariance. Types are kept as quantiles per redshift and absolute magnitude M = i - DM - K(Sbc).
+  Brighter than zCOSMOS's volume holds: the 2,530 massive galaxies of HSC S16A at z 0.19-0.50 (Huang et al. 2018); where neither has a
+  cell, the next redshift's at that M.
+- Sizes and Sersic indices per redshift and mass, and how they hang together with star formation (rank correlations): GALFIT and FAST of
+  3D-HST / CANDELS COSMOS (van der Wel et al. 2012, 2014; Skelton et al. 2014), at the band nearest to rest 5000 A: F125W to z = 1.5,
+  F160W beyond.
+- Ranks of types within a mass and a redshift: from the mock population itself, drawn with all of the above.
 """
 
 from __future__ import annotations
@@ -23,182 +25,245 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
+from scipy.stats import norm, rankdata
+
+from hubbleflow.simulate.cosmology import distance_modulus, kpc_per_arcsec
+from hubbleflow.simulate.quantiles import QuantileGrid
+from hubbleflow.simulate.spectra import spectra
 
 ROOT = Path(__file__).resolve().parents[1]
-BANDS = ("u", "g", "r", "i", "z", "y")
-EDGES = np.array([0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.3])
-HIGH_Z = np.array([1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0])
-_RED_SHARE = 0.65
-PROBABILITIES = np.linspace(0, 1, 129)
-MAGNITUDE_QUANTILES = (0.02, 0.16, 0.5, 0.84, 0.98)
+OUT = ROOT / "src/hubbleflow/simulate/population.json"
+EDGES = np.r_[0.05, np.arange(0.1, 1.25, 0.1), 1.3]
+DEEP_Z = np.array([1.6, 2.0, 2.5, 3.0, 4.0])
+MAGNITUDE_P = np.array([0.02, 0.16, 0.5, 0.84, 0.98])
+TYPE_P = np.array([0, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1])
+OFFSET_TYPE = np.array([0.3, 1.5, 2.5])  # old, middling, young
+ABSOLUTE = np.arange(-25.0, -14.4, 0.5)
+MASS = np.arange(7.5, 12.1, 0.5)
+STRUCTURE_EDGES = np.array([0.2, 0.5, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 4.0])
+STRUCTURE_P = np.array([0, 0.05, 0.16, 0.3, 0.5, 0.7, 0.84, 0.95, 1])
+LEAST = 40  # galaxies a cell
 
 
 def main(data: Path) -> None:
     z = _csv(data / "galaxiesml_specz_photoz_test.csv.gz")["spect_z_test"]
-    redshift_quantiles = np.quantile(z[(z > 0.01) & (z < 4)], PROBABILITIES)
-    filters = data.parent / "sed_filters"
-    nodes, magnitudes, red_fraction, red_slope, colours = zcosmos(data / "zcosmos_bright20k.csv.gz", filters)
-    templates = template_colours(filters, np.r_[nodes, HIGH_Z])
-    result = {
-        "source": "python calibration/population.py: GalaxiesML, zCOSMOS-bright 20k, CWW + Kinney templates, Madau (1995)",
-        "bands": BANDS,
-        "redshift_quantiles": np.r_[0.01, redshift_quantiles[1:-1], 4.0],
-        "redshift": np.r_[nodes, HIGH_Z],
-        "magnitude_probabilities": MAGNITUDE_QUANTILES,
-        # above the survey's limit in z: HSC's deeper spectroscopic samples (DEEP2, VVDS, VUDS), a straight line by eye
-        "magnitude_quantiles": np.vstack([magnitudes, _deep_magnitudes(HIGH_Z)]),
-        "red_fraction": np.r_[red_fraction, 0.5 * red_fraction[-1] * np.exp(-(HIGH_Z - 1.5))],
-        "red_slope_per_mag": red_slope,
+    z = np.quantile(z[(z > 0.01) & (z < 4)], np.linspace(0, 1, 129))
+    result = {"source": "python calibration/population.py: GalaxiesML, zCOSMOS-bright 20k, HSC S16A massive, 3D-HST / CANDELS COSMOS"}
+    result["redshift_quantiles"] = np.r_[0.01, z[1:-1], 4.0]
+    result |= photometry(data)
+    result["log_radius_kpc"], result["sersic_index"], result["rank_correlation"] = structure(data)
+    write(result)
+    result["type_rank"] = type_ranks()
+    write(result)
+
+
+def photometry(data: Path) -> dict[str, object]:
+    """Magnitudes per redshift; types per redshift and absolute magnitude; offsets and scatter of colours."""
+    mag, z = zcosmos(data)
+    offset_z = np.array([np.median(z[(z >= a) & (z < b)]) for a, b in itertools.pairwise(EDGES)])
+    offset = np.zeros((len(offset_z), 3))  # g-i, r-i, z-i
+    for _ in range(4):
+        at = np.stack([np.interp(z, offset_z, column) for column in offset.T], axis=1)
+        t, residual = fit_type(mag, z, at)
+        offset += np.array([np.median(residual[(z >= a) & (z < b)], axis=0) for a, b in itertools.pairwise(EDGES)])
+    print("offsets g-i, r-i, z-i:\n", np.column_stack([offset_z, offset]).round(3))
+    bright = Table.read(data / "hsc_s16a_massive_griz.fits")
+    bright_mag = np.stack([np.array(bright[f"{band}cmodel_mag"], float) for band in "griz"], axis=1)
+    bright_z = np.array(bright["z_best"], float)
+    luminous = bright_mag[:, 2] - distance_modulus(bright_z) - spectra().k_correction(np.ones_like(bright_z), bright_z) < -22.9
+    bright_mag, bright_z = bright_mag[luminous], bright_z[luminous]  # fainter, a sample by mass is too red for its magnitude
+    bright_t, _ = fit_type(bright_mag, bright_z, np.stack([np.interp(bright_z, offset_z, column) for column in offset.T], axis=1))
+    cells = list(itertools.pairwise(EDGES))
+    by_type = np.array([_by_type(residual[(z >= a) & (z < b)], t[(z >= a) & (z < b)]) for a, b in cells])
+    residual = residual - _between(by_type, offset_z, z, t)
+    covariance = np.array([_covariance(residual[(z >= a) & (z < b)]) for a, b in cells])
+    magnitudes = np.array([np.quantile(mag[(z >= a) & (z < b), 2], MAGNITUDE_P) for a, b in cells])
+    middles = (EDGES[1:] + EDGES[:-1]) / 2
+    types = type_table(np.r_[z, bright_z], np.r_[mag[:, 2], bright_mag[:, 2]], np.r_[t, bright_t], middles)
+    print("type medians (rows z, columns M):\n", ABSOLUTE, "\n", np.column_stack([types["x"], types["values"][:, :, 4]]).round(2))
+    return {
+        "magnitude_redshift": np.r_[offset_z, DEEP_Z],
+        "magnitude_probabilities": MAGNITUDE_P,
+        # above zCOSMOS's limit in z: HSC's deeper spectroscopic samples (DEEP2, VVDS, VUDS), a straight line by eye
+        "magnitude_quantiles": np.vstack([magnitudes, (22.85 + 0.45 * (DEEP_Z - 1.5))[:, None] + np.array([-1.7, -0.75, 0.0, 0.65, 1.1])]),
+        "spectral_type": types,
+        "offset_redshift": np.r_[offset_z, 2.2],  # what zCOSMOS's photometry asks for fades out above it
+        "offset_type": OFFSET_TYPE,
+        "offset": np.concatenate([offset[:, None] + by_type, np.zeros((1, len(OFFSET_TYPE), 3))]),  # (redshift, type, g-i | r-i | z-i)
+        "covariance": np.concatenate([covariance, covariance[-4:].mean(axis=0, keepdims=True)]),
     }
-    for kind in ("red", "blue"):
-        mean, std, correlation = colours[kind]
-        synthetic = templates[kind]["colours"]
-        low = len(nodes)
-        mean = np.column_stack([mean, synthetic[:low, 4]])  # zCOSMOS has no y
-        fade = np.clip((2.0 - HIGH_Z) / 0.8, 0, 1)[:, None]
-        high = synthetic[low:] + fade * (mean[-1] - synthetic[low - 1])
-        std = np.column_stack([std, 0.03 + 0.4 * std[:, 3]])
-        result[kind] = {
-            "colours": np.vstack([mean, high]),
-            "scatter": np.vstack([std, np.repeat(std[-3:].mean(axis=0)[None], len(HIGH_Z), axis=0)]),
-            "correlation": correlation,
-            "k_correction_i": templates[kind]["k_correction_i"],
-            "rest_g_i": templates[kind]["rest_g_i"],
-        }
-    out = ROOT / "src/hubbleflow/simulate/population.json"
-    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in _rounded(result).items())
-    out.write_text(f"{{\n{lines}\n}}\n")
-    print(out, out.stat().st_size, "bytes")
 
 
-def zcosmos(path: Path, filters: Path):
-    """Per redshift bin: magnitudes, red fraction, and colour (mean, scatter) of two types; plus one correlation a type."""
-    table = _csv(path)
-    mag = np.stack([table[f"{band}_photzi25"] for band in "ugriz"], axis=1)
-    z = table["zpec"]
-    good = (z > EDGES[0]) & (z < EDGES[-1]) & ((mag[:, 1:] > 10) & (mag[:, 1:] < 30)).all(axis=1)
-    mag, z = mag[good], z[good]
-    colour = mag[:, :-1] - mag[:, 1:]  # u-g, g-r, r-i, i-z
-    grid = np.linspace(0.02, 1.3, 65)
-    red = is_red(colour, z, template_colours(filters, grid), grid)
-    has_u = (mag[:, 0] > 10) & (mag[:, 0] < 30)
-    nodes, quantiles, fraction, logit_terms = [], [], [], []
-    parts: dict[str, list] = {"red": [], "blue": []}
-    for low, high in itertools.pairwise(EDGES):
-        rows = (z >= low) & (z < high)
-        probability = red[rows].astype(float)
-        nodes.append(np.median(z[rows]))
-        quantiles.append(np.quantile(mag[rows, 3], MAGNITUDE_QUANTILES))
-        fraction.append(probability.mean())
-        logit_terms.append((mag[rows, 3] - np.median(mag[rows, 3]), probability))
-        for kind, weight in (("red", probability), ("blue", 1 - probability)):
-            sure = weight > 0.5
-            middle = np.array([np.median(c) for c in colour[rows][sure].T])
-            middle[0] = np.median(colour[rows][sure & has_u[rows]][:, 0])
-            spread = (np.quantile(colour[rows][sure], 0.84, axis=0) - np.quantile(colour[rows][sure], 0.16, axis=0)) / 2
-            spread[0] = np.subtract(*np.quantile(colour[rows][sure & has_u[rows]][:, 0], [0.84, 0.16])) / 2
-            residual = (colour[rows][sure & has_u[rows]] - middle) / spread
-            parts[kind].append((middle, spread, residual))
-        print(f"{low:.2f}-{high:.2f} n={rows.sum():5d} red {fraction[-1]:.2f}", *(parts[k][-1][0].round(2) for k in parts))
-    x, p = (np.concatenate(v) for v in zip(*logit_terms, strict=True))
-    slope = np.polyfit(x[np.abs(x) < 1.5], p[np.abs(x) < 1.5], 1)[0] / (p.mean() * (1 - p.mean()))
-    colours = {}
-    for kind, found in parts.items():
-        residual = np.concatenate([f[2] for f in found])
-        residual = residual[(np.abs(residual) < 4).all(axis=1)]
-        correlation = np.eye(5)
-        correlation[:4, :4] = np.corrcoef(residual.T)
-        correlation[3, 4] = correlation[4, 3] = 0.5  # z-y follows i-z; not measured
-        colours[kind] = (np.array([f[0] for f in found]), np.array([f[1] for f in found]), correlation)
-    return np.array(nodes), np.array(quantiles), np.array(fraction), float(slope), colours
+def zcosmos(data: Path) -> tuple[np.ndarray, np.ndarray]:
+    """griz magnitudes and redshift of zCOSMOS galaxies (no stars, no broad-line nuclei) with photometry in all four bands."""
+    table = _csv(data / "zcosmos_bright20k.csv.gz")
+    mag = np.stack([table[f"{band}_photzi25"] for band in "griz"], axis=1)
+    good = (table["zpec"] > EDGES[0]) & (table["zpec"] < EDGES[-1]) & (table["cc"] < 10) & ((mag > 10) & (mag < 30)).all(axis=1)
+    return mag[good], table["zpec"][good]
 
 
-def is_red(colour: np.ndarray, z: np.ndarray, templates: dict[str, dict[str, np.ndarray]], grid: np.ndarray) -> np.ndarray:
-    """Redder in g-i than `_RED_SHARE` of the way from the mean spiral (CWW Sbc, Scd, Im) to the elliptical (CWW E) at that redshift.
+def fit_type(mag: np.ndarray, z: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The type whose g-i, r-i, z-i come nearest (in units of 0.08, 0.05, 0.05 mag), and what is left over."""
+    colour = mag[:, [0, 1, 3]] - mag[:, 2:3] - offset
+    best, t, left = np.full(len(z), np.inf), np.zeros(len(z)), np.zeros((len(z), 3))
+    for trial in np.arange(0, 5.001, 0.02):
+        residual = colour - spectra().colours(np.full(len(z), trial), z)[:, [1, 2, 4]]
+        chi2 = ((residual / (0.08, 0.05, 0.05)) ** 2).sum(axis=1)
+        better = chi2 < best
+        best[better], t[better], left[better] = chi2[better], trial, residual[better]
+    return t, left
 
-    A cut at a fixed rest-frame kind, rather than a mixture fitted bin by bin: zCOSMOS holds too few red galaxies at z < 0.2.
+
+def _by_type(residual: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Median residual of old, middling and young galaxies, (type, colour); classes of fewer than 15 have none."""
+    classes = np.digitize(t, (0.9, 2.0))
+    return np.array([np.median(residual[classes == k], axis=0) if (classes == k).sum() >= 15 else np.zeros(3) for k in range(3)])
+
+
+def _between(by_type: np.ndarray, nodes: np.ndarray, z: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Linear in redshift and type between the nodes, constant beyond."""
+    at_z = np.stack([np.stack([np.interp(z, nodes, by_type[:, k, c]) for k in range(3)]) for c in range(3)])
+    i = np.clip(np.searchsorted(OFFSET_TYPE, t) - 1, 0, 1)
+    w = np.clip((t - OFFSET_TYPE[i]) / (OFFSET_TYPE[i + 1] - OFFSET_TYPE[i]), 0, 1)
+    rows = np.arange(len(z))
+    return np.stack([(1 - w) * a[i, rows] + w * a[i + 1, rows] for a in at_z], axis=1)
+
+
+def _covariance(residual: np.ndarray) -> np.ndarray:
+    """Covariance without the outliers: those within 3 times half the 16-84 % range, scaled to that range."""
+    low, middle, high = np.quantile(residual, (0.16, 0.5, 0.84), axis=0)
+    half = (high - low) / 2
+    inside = (np.abs(residual - middle) < 3 * half).all(axis=1)
+    return np.corrcoef(residual[inside].T) * half[:, None] * half
+
+
+def type_table(z: np.ndarray, mag_i: np.ndarray, t: np.ndarray, nodes: np.ndarray) -> dict[str, np.ndarray]:
+    """Quantiles of the type per redshift and M; above zCOSMOS's types turn bluer (chosen: what is bright in the rest UV is young)."""
+    absolute = mag_i - distance_modulus(z) - spectra().k_correction(np.ones_like(z), z)
+    values = np.full((len(nodes), len(ABSOLUTE), len(TYPE_P)), np.nan)
+    for i, (low, high) in enumerate(itertools.pairwise(EDGES)):
+        for j, middle in enumerate(ABSOLUTE):
+            cell = (z >= low) & (z < high) & (np.abs(absolute - middle) < 0.35)
+            if cell.sum() >= LEAST:
+                values[i, j] = np.quantile(t[cell], TYPE_P)
+    # nearby, an empty cell is like that of the same luminosity at another redshift; from z = 0.6 on, where HSC's massive galaxies say
+    # nothing, like the nearest luminosity at its own
+    for far in (nodes < 0.6, nodes >= 0.6):
+        _fill(values, axes=(0, 1) if far[0] else (1, 0), rows=far)
+    # straight lines between the nodes blur what changes fast: move each node until types drawn across its bin,
+    # at the real galaxies' M, are theirs
+    rng = np.random.default_rng(2)
+    bin_of = np.clip(np.digitize(z, EDGES) - 1, 0, len(nodes) - 1)
+    across = EDGES[bin_of].repeat(5) + np.diff(EDGES)[bin_of].repeat(5) * rng.random(5 * len(z))
+    for _ in range(4):
+        drawn = QuantileGrid(nodes, ABSOLUTE, TYPE_P, values).value(across, np.repeat(absolute, 5), rng.random(5 * len(z)))
+        for i, (low, high) in enumerate(itertools.pairwise(EDGES)):
+            real = (z >= low) & (z < high)
+            values[i] += np.quantile(t[real], TYPE_P) - np.quantile(drawn[np.repeat(real, 5)], TYPE_P)
+        values[:] = np.sort(values.clip(0, 5), axis=-1)
+    last = np.quantile(t[(z > 1.0) & (z < 1.3)], TYPE_P)
+    floor = (0.3, 1.0, 1.3, 1.5, 1.5)  # spectroscopy there is of galaxies bright in the rest ultraviolet
+    deep = np.stack([np.tile(np.clip(last + s, f, 4.6), (len(ABSOLUTE), 1)) for s, f in zip((0.6, 0.8, 0.9, 1.0, 1.0), floor, strict=True)])
+    return {"x": np.r_[nodes, DEEP_Z], "y": ABSOLUTE, "p": TYPE_P, "values": np.concatenate([values, deep])}
+
+
+def structure(data: Path) -> tuple[dict, dict, np.ndarray]:
+    """Quantiles of log10 R_e / kpc and of n per redshift and mass; correlations of the normal scores of (-sSFR, n, R_e)."""
+    z, mass, radius, n, _, ssfr = candels(data)
+    nodes = np.array([np.median(z[(z >= a) & (z < b)]) for a, b in itertools.pairwise(STRUCTURE_EDGES)])
+    nodes = np.r_[0.05, nodes]  # 3D-HST's volume is empty there: filled by the trend
+    shape = (len(nodes), len(MASS), len(STRUCTURE_P))
+    sizes, indices, scores = np.full(shape, np.nan), np.full(shape, np.nan), []
+    for i, (low, high) in enumerate(itertools.pairwise(STRUCTURE_EDGES), start=1):
+        for j, middle in enumerate(MASS):
+            cell = (z >= low) & (z < high) & (np.abs(mass - middle) < 0.3)
+            if cell.sum() >= LEAST:
+                sizes[i, j] = np.quantile(np.log10(radius[cell]), STRUCTURE_P.clip(0.01, 0.99))
+                indices[i, j] = np.quantile(n[cell].clip(0.3, 6.0), STRUCTURE_P.clip(0.01, 0.99))
+                if middle >= 10 and z[cell].mean() < 2:
+                    scores.append(norm.ppf([(rankdata(v) - 0.5) / cell.sum() for v in (-ssfr[cell], n[cell], radius[cell])]))
+    # empty cells take their neighbour's along van der Wel et al.'s (2014) evolution and slopes (late below 10^10.7, towards early above)
+    heavy = MASS - 10.7
+    trend = -0.9 * np.log10(1 + nodes)[:, None] + np.where(heavy < 0, 0.22, 0.6) * heavy
+    sizes -= trend[:, :, None]
+    for values in (sizes, indices):
+        _fill(values)
+    sizes += trend[:, :, None]
+    correlation = np.corrcoef(np.concatenate(scores, axis=1))
+    print("rank correlation of (-sSFR, n, R_e):\n", correlation.round(2))
+    print(
+        "median log R_e:\n",
+        np.column_stack([nodes, sizes[:, :, 4]]).round(2),
+        "\nmedian n:\n",
+        np.column_stack([nodes, indices[:, :, 4]]).round(2),
+    )
+    table = {"x": nodes, "y": MASS, "p": STRUCTURE_P}
+    return table | {"values": sizes}, table | {"values": indices}, correlation
+
+
+def candels(data: Path) -> tuple[np.ndarray, ...]:
+    """z, log mass, R_e (kpc, semi-major), n, q, log sSFR of well-measured 3D-HST galaxies."""
+    table = _csv(data / "cosmos_3dhst_galfit_fast.csv.gz")
+    z = table["z"]
+    near = z < 1.5
+    radius, n, q = (np.where(near, table[f"{name}_f125w"], table[f"{name}_f160w"]) for name in ("re", "n", "q"))
+    good = (table["mag_f160w"] < 24.5) & (table["sn"] > 10) & (radius > 0.02) & (n > 0.2) & (n < 7.9) & (q > 0.05)
+    good &= ~near | (table["f_f125w"] <= 1)  # 1 is "suspicious" to GALFIT and holds most compact galaxies; 2 is a failed fit
+    ssfr = np.where(table["lsfr"] > -90, table["lsfr"] - table["lmass"], -14)
+    return tuple(v[good] for v in (z, table["lmass"], radius * kpc_per_arcsec(np.maximum(z, 0.006)), n, q, ssfr))
+
+
+def type_ranks() -> dict[str, np.ndarray]:
+    """Quantiles of the mock galaxies' types per redshift and mass."""
+    from hubbleflow.simulate.population import draw_photometry
+
+    drawn = draw_photometry(np.random.default_rng(1), 1_000_000)
+    # closely spaced: where a magnitude limit cuts the red galaxies off, the rank is that among those which are left
+    nodes, masses = np.r_[0.05, 0.12:2.02:0.1, 2.3, 2.7, 3.2], np.arange(7.5, 12.1, 0.25)
+    edges = np.r_[0, (nodes[1:] + nodes[:-1]) / 2, 5]
+    values = np.full((len(nodes), len(masses), len(TYPE_P)), np.nan)
+    for i, (low, high) in enumerate(itertools.pairwise(edges)):
+        for j, middle in enumerate(masses):
+            cell = (drawn.redshift >= low) & (drawn.redshift < high) & (np.abs(drawn.log_mass - middle) < 0.125)
+            if cell.sum() >= LEAST:
+                values[i, j] = np.quantile(drawn.spectral_type[cell], TYPE_P)
+    _fill(values, axes=(1, 0))
+    return {"x": nodes, "y": masses, "p": TYPE_P, "values": values.round(2)}
+
+
+def _fill(values: np.ndarray, axes: tuple[int, ...] = (0, 1), rows: np.ndarray | None = None) -> None:
+    """Empty cells take the nearest full one of their column (same mass or magnitude), then of their row; or the other way round.
+
+    rows: which rows to fill, in place; all of them where not given.
     """
-    red, blue = (np.interp(z, grid, templates[kind]["colours"][:, 1:3].sum(axis=1)) for kind in ("red", "blue"))
-    return (colour[:, 1] + colour[:, 2] - blue) / (red - blue) > _RED_SHARE
+    filled = values.copy()
+    for axis in axes:
+        lines = np.moveaxis(filled, axis, 0)
+        for k in range(lines.shape[1]):
+            full = np.flatnonzero(np.isfinite(lines[:, k, 0]))
+            if len(full):
+                nearest = full[np.abs(np.arange(len(lines))[:, None] - full).argmin(axis=1)]
+                lines[:, k] = lines[nearest, k]
+    chosen = slice(None) if rows is None else rows
+    values[chosen] = filled[chosen]
 
 
-def template_colours(folder: Path, redshifts: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-    """u-g, g-r, r-i, i-z, z-y, the i-band K correction and the rest-frame g-i of the red and the blue type."""
-    names = {"red": ("CWW_E",), "blue": ("CWW_Sbc", "CWW_Scd", "CWW_Im")}
-    young = np.loadtxt(folder / "cww_kin" / "CWW_Im_ext.sed").T
-    filters = {band: _filter(folder, band) for band in BANDS}
-    found = {}
-    for kind, members in names.items():
-        rows = []
-        for member in members:
-            wave, flux = np.loadtxt(folder / "cww_kin" / f"{member}_ext.sed").T
-            if kind == "red":  # CWW E has no light in the rest UV, where real quiescent galaxies have a few young stars
-                young_flux = np.interp(wave, *young)
-                flux = flux / np.interp(5500, wave, flux) + 0.03 * young_flux / np.interp(5500, wave, young_flux)
-            rest = np.array([_ab(wave, flux, *filters[band]) for band in BANDS])
-            at = []
-            for z in redshifts:
-                observed = wave * (1 + z)
-                at.append([_ab(observed, flux * igm(observed, z) / (1 + z), *filters[band]) for band in BANDS])
-            at = np.array(at)
-            rows.append((at[:, :-1] - at[:, 1:], at[:, 3] - rest[3], rest[1] - rest[3]))
-        # what is bright in the rest ultraviolet is young: beyond z = 0.8 the blue type turns from the mean spiral into CWW Im
-        late = np.clip((redshifts - 0.8) / 0.7, 0, 1)
-        mean, last = ([np.mean([row[j] for row in some], axis=0) for j in range(3)] for some in (rows, rows[-1:]))
-        colours = (1 - late)[:, None] * mean[0] + late[:, None] * last[0]
-        k, g_i = ((1 - late) * mean[j] + late * last[j] for j in (1, 2))
-        found[kind] = {"colours": np.clip(colours, -0.3, 3.5), "k_correction_i": np.clip(k, -2, 3.0), "rest_g_i": g_i}
-    return found
-
-
-def igm(wave: np.ndarray, z: float) -> np.ndarray:
-    """Mean transmission of intergalactic hydrogen (Madau 1995, eqs. 12, 15, 16; Lyman alpha to delta, Lyman limit)."""
-    tau = np.zeros_like(wave)
-    for line, strength in ((1215.67, 0.0036), (1025.72, 1.7e-3), (972.537, 1.2e-3), (949.743, 9.3e-4)):
-        tau += np.where(wave < line * (1 + z), strength * (wave / line) ** 3.46, 0)
-    x, limit = wave / 911.75, 1 + z
-    with np.errstate(over="ignore", invalid="ignore"):
-        continuum = (
-            0.25 * x**3 * (limit**0.46 - x**0.46)
-            + 9.4 * x**1.5 * (limit**0.18 - x**0.18)
-            - 0.7 * x**3 * (x**-1.32 - limit**-1.32)
-            - 0.023 * (limit**1.68 - x**1.68)
-        )
-    tau += np.where(x < limit, np.clip(continuum, 0, None), 0)
-    return np.exp(-tau)
-
-
-def _ab(wave: np.ndarray, flux: np.ndarray, filter_wave: np.ndarray, response: np.ndarray) -> float:
-    f = np.interp(filter_wave, wave, flux)
-    photons = np.trapezoid(f * response * filter_wave, filter_wave)
-    reference = np.trapezoid(response / filter_wave, filter_wave)
-    return float(-2.5 * np.log10(max(photons / reference, 1e-300)))
-
-
-def _filter(folder: Path, band: str) -> tuple[np.ndarray, np.ndarray]:
-    if band == "u":  # HSC has none: a trapezium like CFHT's u*
-        return np.linspace(3200, 4200, 101), np.clip(np.minimum(np.arange(101) / 20, (100 - np.arange(101)) / 20), 0, 1)
-    table = Table.read(folder / f"hsc2017-{band}.ecsv")
-    return np.array(table["wavelength"], float), np.clip(np.array(table["response"], float), 0, None)
-
-
-def _deep_magnitudes(z: np.ndarray) -> np.ndarray:
-    middle = 22.85 + 0.45 * (z - 1.5)
-    return middle[:, None] + np.array([-1.7, -0.75, 0.0, 0.65, 1.1])
+def write(result: dict[str, object]) -> None:
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(_rounded(value), separators=(',', ':'))}" for key, value in result.items())
+    OUT.write_text(f"{{\n{lines}\n}}\n")
+    print(OUT.name, OUT.stat().st_size, "bytes")
 
 
 def _csv(path: Path) -> dict[str, np.ndarray]:
-    table = Table.read(path, format="ascii.csv")
+    folder = path.parent / "catalogs" if not path.exists() else path.parent
+    table = Table.read(folder / path.name, format="ascii.csv")
     return {name: np.array(table[name], float) for name in table.colnames if table[name].dtype.kind in "fi"}
 
 
 def _rounded(value):
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | list | tuple | float) and not isinstance(value, str):
-        array = np.asarray(value)
-        return array.round(4).tolist() if array.dtype.kind == "f" else list(value)
-    return value
+    return np.asarray(value).round(4).tolist() if not isinstance(value, str) else value
 
 
 if __name__ == "__main__":

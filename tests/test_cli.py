@@ -65,7 +65,7 @@ def test_info_of_a_set_and_of_a_model(road: Path) -> None:
     said = hubbleflow("info", road / "sky.h5").stdout
     assert "96 galaxies of hsc-wide" in said and "redshift" in said
     said = hubbleflow("info", road / "model").stdout
-    assert "edm" in said and "elliptical" in said and "12 steps" in said
+    assert "edm" in said and "Barred Spiral" in said and "12 steps" in said
 
 
 def test_generate_by_range_list_and_category(road: Path) -> None:
@@ -76,6 +76,7 @@ def test_generate_by_range_list_and_category(road: Path) -> None:
         == 0
     )
     redshift = GalaxySet.open(road / "a.h5").redshift
+    assert all("Spiral" in kind for kind in GalaxySet.open(road / "a.h5").category)
     assert len(redshift) == 5 and (redshift >= 0.3).all() and (redshift <= 0.6).all()
     words = ("generate", road / "model", road / "b.h5", "--redshift", "0.3,0.5", "--n", 4, "--steps", 2, "--sheet", road / "b.png")
     assert hubbleflow(*words).returncode == 0

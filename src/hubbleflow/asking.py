@@ -12,7 +12,8 @@ from hubbleflow.errors import InputError
 
 
 def parse_conditions(texts: Mapping[str, str], n: int | None, seed: int, conditions: Conditions) -> dict[str, Any]:
-    """Condition name -> values. A range A:B is drawn uniformly, n times; a list is repeated in turn to n.
+    """Condition name -> values. A range A:B is drawn uniformly, n times; a list is repeated in turn to n. A category may be named
+    without its capitals and with hyphens for spaces; a word that several have in common means them all.
 
     Raises:
         InputError: a text that is none of these, a range without n, or an unknown condition.
@@ -31,7 +32,7 @@ def parse_conditions(texts: Mapping[str, str], n: int | None, seed: int, conditi
         if name not in by_name:
             raise InputError(f"this generator is not conditioned on {name!r}: it knows {', '.join(by_name) or 'no condition'}")
         if by_name[name].is_category:
-            found: np.ndarray = np.array([word.strip() for word in text.split(",")])
+            found: np.ndarray = np.array([kind for word in text.split(",") for kind in _classes(word, by_name[name].classes)])
         elif ":" in text:
             if n is None:
                 raise InputError(f"a range of {name} needs --n: how many galaxies to draw between {text.replace(':', ' and ')}")
@@ -48,6 +49,17 @@ def parse_conditions(texts: Mapping[str, str], n: int | None, seed: int, conditi
             raise InputError(f"{len(found)} values of {name} are asked for and only {n} galaxies: give --n {len(found)} or more")
         values[name] = np.resize(found, n or len(found))
     return values
+
+
+def _classes(word: str, classes: tuple[str, ...]) -> list[str]:
+    """The categories that a word means: the one of that name, whatever its capitals and hyphens, or all that have the word in their names.
+
+    "round-smooth" is "Round Smooth", "spiral" is every kind of spiral; an unknown word comes back as it is.
+    """
+    plain = lambda text: text.strip().casefold().replace("-", " ").replace("_", " ")  # noqa: E731
+    same = [name for name in classes if plain(name) == plain(word)]
+    within = [name for name in classes if f" {plain(word)} " in f" {plain(name)} "]
+    return same or within or [word.strip()]
 
 
 def _numbers(name: str, text: str, separator: str) -> list[float]:

@@ -57,15 +57,52 @@ def options(
 @app.command()
 def simulate(
     out: OutPath,
-    n: Annotated[int, typer.Option("--n", "-n", help="how many galaxies")] = 2000,
+    n: Annotated[int | None, typer.Option("--n", "-n", help="how many galaxies; 2000, or all that are given")] = None,
     seed: Seed = 1,
     survey: Annotated[str, typer.Option(help="whose depth, seeing and bands")] = "hsc-wide",
-    image_size: Annotated[int, typer.Option(help="pixels on a side")] = 64,
+    image_size: Annotated[int, typer.Option("--image-size", "--size", help="pixels on a side")] = 64,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option("--catalogue", "--catalog", help="a table to draw instead: redshift, g_mag, ..., r_e, n, q, kind"),
+    ] = None,
+    hst: Annotated[Path | None, typer.Option(help="a folder of HST galaxies (GalSim's RealGalaxyCatalog) to draw instead")] = None,
+    structure: Annotated[bool, typer.Option(help="bars, arms, knots, dust, companions")] = True,
+    noise: Annotated[bool, typer.Option(help="photon noise, and what is left of the sky")] = True,
+    neighbours: Annotated[bool, typer.Option(help="other galaxies that happen to stand there")] = True,
+    seeing: Annotated[str, typer.Option(help="varied from pointing to pointing, or median")] = "varied",
+    bright_stars: Annotated[bool, typer.Option("--bright-stars", help="a saturated star on 3 % of the stamps, with a mask")] = False,
+    workers: Annotated[int | None, typer.Option(help="processes; one a core for more than 10,000 galaxies")] = None,
+    dask: Annotated[str | None, typer.Option(help="address of a Dask scheduler whose workers do the work")] = None,
+    device: Annotated[str, typer.Option(help="where to render: cpu or cuda")] = "cpu",
 ) -> None:
-    """Draw a mock sky: galaxies with known truth."""
+    """Draw a mock sky: galaxies with known truth, a catalogue's, or HST's as a survey would see them."""
+    if hst is not None:
+        from hubbleflow.simulate.hst import simulate_hst
+
+        if catalogue is not None:
+            raise InputError("--hst and --catalogue both say what to draw: give one of them.")
+        _report(simulate_hst(hst, out, n, seed=seed, survey=survey, image_size=image_size, noise=noise, workers=workers or 1))
+        return
     from hubbleflow.simulate import simulate as run
 
-    _report(run(out, n, seed=seed, survey=survey, image_size=image_size))
+    _report(
+        run(
+            out,
+            n,
+            seed=seed,
+            survey=survey,
+            image_size=image_size,
+            catalogue=catalogue,
+            structure=structure,
+            noise=noise,
+            neighbours=neighbours,
+            seeing=seeing,
+            bright_stars=bright_stars,
+            workers=workers,
+            dask=dask,
+            device=device,
+        )
+    )
 
 
 @importing.command("galaxiesml")

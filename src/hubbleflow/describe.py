@@ -56,6 +56,8 @@ def describe_set(galaxies: GalaxySet) -> str:
         # As `hubbleflow measure` counts them: bits that are mere notes are not meant.
         flagged = f"; {int((~trusted(galaxies.measured['flag'])).sum()):,} flagged" if "flag" in galaxies.measured else ""
         lines.append(f"  measured    {len(galaxies.measured)} columns{flagged}")
+    notes = galaxies.provenance.get("notes", [])
+    lines += [f"  note        {note}" for note in notes if isinstance(notes, list) and isinstance(note, str)]
     return "\n".join(lines)
 
 

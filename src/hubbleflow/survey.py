@@ -194,6 +194,7 @@ class Survey:
 # SDSS: York et al. 2000 and DR7 median seeing; DECaLS: Dey et al. 2019; LSST: 10-year coadds, Ivezic et al. 2019, table 2.
 _GRIZY = ("g", "r", "i", "z", "y")
 _HSC_NOISE = (0.030, 0.045, 0.064, 0.125, 0.240)
+_UDEEP_NOISE = (0.0281, 0.0312, 0.0395, 0.0788, 0.1226)  # measured in the empty parts of 99 UltraDeep COSMOS scenes (calibration/sky.py)
 _HSC_SEEING = (0.77, 0.76, 0.58, 0.68, 0.68)
 _UGRIZY = ("u", *_GRIZY)
 
@@ -201,7 +202,7 @@ SURVEYS: dict[str, Survey] = {
     survey.name: survey
     for survey in (
         Survey("hsc-wide", _GRIZY, 0.168, 27.0, "count", _HSC_SEEING, _HSC_NOISE, "i", ("i", "r", "g")),
-        Survey("hsc-udeep", _GRIZY, 0.168, 27.0, "count", _HSC_SEEING, tuple(round(s * 0.39, 4) for s in _HSC_NOISE), "i", ("i", "r", "g")),
+        Survey("hsc-udeep", _GRIZY, 0.168, 27.0, "count", _HSC_SEEING, _UDEEP_NOISE, "i", ("i", "r", "g")),
         Survey("hsc-i", ("i",), 0.168, 27.0, "count", (0.58,), (0.064,), "i", ("i", "i", "i")),
         Survey("decals", ("g", "r", "z"), 0.262, 22.5, "nanomaggy", (1.29, 1.18, 1.11), (0.0035, 0.0055, 0.0125), "r", ("z", "r", "g")),
         Survey(

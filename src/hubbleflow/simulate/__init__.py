@@ -1,36 +1,37 @@
 """A mock sky with known truth: galaxies whose brightness, colour, size and kind evolve with redshift, drawn as a survey would see them.
 
-population   who lives there: redshift, magnitudes, colours, mass, size, bulge and disc
-scene        what stands on each stamp: a target and its neighbours
-psf, render  how the telescope sees it, in Fourier space
-noise        how many photons it gets
+population   who lives there: redshift, type, magnitudes, mass, size, shape (spectra, quantiles, shapes, kinds, cosmology: its parts)
+structure    what makes a galaxy more than bulge and disc (arms, mergers)
+scene        what stands on each stamp: a target and its neighbours; or a user's own catalogue (catalogue), or HST's galaxies (hst)
+psf, render  how the telescope sees it, in Fourier space (blobs, wrapped); seeing: how sharply
+noise        how many photons it gets; stars: what saturates
+blocks       one block of galaxies from description to pixels, in any process
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hubbleflow.errors import InputError
+from hubbleflow.farm import Farm, cores
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter
+from hubbleflow.simulate.blobs import Blobs
+from hubbleflow.simulate.blocks import Look, draw_block, effective_psf, tasks
+from hubbleflow.simulate.catalogue import read_catalogue
+from hubbleflow.simulate.kinds import KINDS
 from hubbleflow.simulate.noise import add_noise, check_survey
-from hubbleflow.simulate.population import CATEGORIES
 from hubbleflow.simulate.psf import Kolmogorov, Moffat, PSFImage
 from hubbleflow.simulate.render import Components, Renderer
-from hubbleflow.simulate.scene import BLOCK, draw_scene, truncated
 from hubbleflow.survey import Survey
 
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
 __all__ = [
-    "CATEGORIES",
+    "KINDS",
+    "Blobs",
     "Components",
     "Kolmogorov",
     "Moffat",
@@ -41,45 +42,61 @@ __all__ = [
     "simulate",
 ]
 
-_PSF_PIXELS = 41
+SEEING = ("varied", "median")
+_ALONE = 10_000  # galaxies below which starting processes costs more than it saves
 
 
 def simulate(
     out: str | os.PathLike[str],
-    n: int = 2000,
+    n: int | None = None,
     seed: int = 1,
     survey: str | Survey = "hsc-wide",
     image_size: int = 64,
-    batch_size: int = 64,
-    progress: bool = True,
+    *,
+    catalogue: str | os.PathLike[str] | None = None,
+    structure: bool = True,
     noise: bool = True,
     neighbours: bool = True,
+    seeing: str = "varied",
+    bright_stars: bool = False,
+    workers: int | None = None,
+    dask: str | None = None,
+    batch_size: int = 64,
     device: str = "cpu",
+    progress: bool = True,
 ) -> GalaxySet:
     """Simulate `n` galaxies of redshift 0.01-4 and stream them to the HDF5 file `out`.
 
-    The images are linear flux in the survey's unit, with its pixels, its seeing (a Moffat profile of beta 2.5 per band, stored as
-    `psf` with the pixel included), its sky noise and the source's own photon noise. Truth is in `true_*` columns: magnitudes
-    (AB; of the population's HSC-like bands, whichever survey looks: no colour terms between filter systems), semi-major half-light radius
-    of the total light (arcsec), flux-weighted Sersic index and axis ratio, bulge-to-total (i band), position angle (degrees from +x towards
-    +y), offset of the centre (arcsec), mass (log solar; rough, 0.3 dex), inclination, distance (Mpc), lookback time (Gyr).
+    The images are linear flux in the survey's unit, with its pixels, its seeing (Moffat profiles, drawn anew for every pointing of 256
+    galaxies; stored as `psf` with the pixel included), its sky noise with the correlation of its pixels, and the source's own photon
+    noise. Truth is in `true_*` columns: magnitudes (AB; of the population's HSC-like bands, whichever survey looks: no colour terms
+    between filter systems), semi-major half-light radius of the total light (arcsec), Sersic index, axis ratio, bulge-to-total (i band),
+    position angle (degrees from +x towards +y), offset of the centre (arcsec), stellar mass and star-formation rate (log solar, log solar
+    a year), rest-frame colours, inclination, distance (Mpc), lookback time (Gyr), what arms, bars, dust and companions there are;
+    `category` is the kind (`KINDS`).
 
     Args:
         out: HDF5 file to write; it appears when it is whole.
-        n: number of galaxies.
-        seed: a galaxy depends on (seed, its number) only: not on n, not on `batch_size`.
+        n: number of galaxies; 2,000, or all rows of the catalogue, where not given.
+        seed: a galaxy depends on (seed, its number) only: not on n, batch size, number of workers or the machines they run on.
         survey: a name (see `Survey.names`) or a `Survey` with linear flux.
         image_size: pixels on a side.
-        batch_size: galaxies drawn at a time.
-        progress: show a bar on stderr.
+        catalogue: a table of galaxies to draw instead of the mock population (see `simulate.catalogue`): exactly those, one a stamp.
+        structure: False for bulge and disc alone.
         noise: False for noiseless images.
         neighbours: False for one galaxy a stamp.
+        seeing: "varied" from pointing to pointing or "median" for all.
+        bright_stars: put a bright, saturated star on 3 % of the stamps, with a `mask`.
+        workers: processes on this machine; the number of cores for more than 10,000 galaxies, else one, where not given.
+        dask: address of a Dask scheduler whose workers do the work instead.
+        batch_size: galaxies rendered at a time.
         device: where to render ("cpu", "cuda").
+        progress: show a bar on stderr.
 
     Returns: the set, opened lazily from `out`.
 
     Raises:
-        InputError: n, seed, image_size or batch_size out of range; a survey without flux, zero point, PSF or noise.
+        InputError: a number out of range; a survey without flux, zero point, PSF or noise; an impossible row of the catalogue.
 
     Example:
         >>> import tempfile
@@ -89,42 +106,34 @@ def simulate(
     """
     survey = Survey.get(survey) if isinstance(survey, str) else survey
     check_survey(survey)
+    rows = None if catalogue is None else read_catalogue(catalogue, survey, seed, image_size)
+    n = n if n is not None else 2000 if rows is None else len(rows)
     for name, value, least, most in (
-        ("n", n, 1, 10**9),
+        ("n", n, 1, len(rows) if rows is not None else 10**9),
         ("seed", seed, 0, 2**63),
         ("image_size", image_size, 8, 512),
         ("batch_size", batch_size, 1, 10**6),
     ):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
             raise InputError(f"{name} must be a whole number of at least {least} and at most {most:g}, but {value!r} was given.")
-    assert survey.psf_fwhm_arcsec is not None and survey.pixel_scale_arcsec is not None  # check_survey has seen to it
-    psf = Moffat(survey.psf_fwhm_arcsec)
-    renderer = Renderer(image_size, survey.pixel_scale_arcsec, psf, device)
+    if seeing not in SEEING:
+        raise InputError(f"seeing must be {' or '.join(SEEING)}, but {seeing!r} was given.")
+    look = Look(survey, int(image_size), noise, neighbours, structure, seeing, bright_stars)
     provenance = {"command": "simulate", "seed": int(seed), "n": int(n), "survey": survey.name, "image_size": int(image_size)}
-    provenance |= {"source": "hubbleflow mock sky", "psf": f"Moffat, beta {psf.beta:g}", "noise": noise, "neighbours": neighbours}
+    provenance |= {"source": "hubbleflow mock sky" if catalogue is None else f"catalogue {Path(catalogue).name}"}
+    if rows is not None and rows.notes:
+        provenance["notes"] = list(rows.notes)
+    provenance |= {"noise": noise, "neighbours": neighbours, "structure": structure, "seeing": seeing, "bright_stars": bright_stars}
+    if workers is None:
+        workers = cores() if n > _ALONE and dask is None and device == "cpu" else 1
     shown = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with (
+        Farm.open(workers, dask) as farm,
         Progress(*shown, console=Console(stderr=True), disable=not progress) as bar,
-        GalaxyWriter(Path(out), survey, provenance, effective_psf(renderer)) as writer,
+        GalaxyWriter(Path(out), survey, provenance) as writer,
     ):
         task = bar.add_task("simulate", total=n)
-        for block in range(-(-n // BLOCK)):
-            first = block * BLOCK
-            scene = truncated(draw_scene(seed, block, survey, image_size, neighbours), min(BLOCK, n - first))
-            truth = scene.columns(survey, first)
-            for start in range(0, len(scene.components), batch_size):
-                rows = slice(start, start + batch_size)
-                images = renderer(scene.components[rows]).cpu().numpy()
-                if noise:
-                    add_noise(images, survey, seed, first + np.arange(len(scene.components))[rows])
-                writer.append(images, {name: value[rows] for name, value in truth.items()})
-                bar.advance(task, len(images))
+        for drawn in farm.map(draw_block, tasks(int(seed), int(n), look, rows, batch_size, device)):
+            writer.append(drawn.images, drawn.columns, mask=drawn.mask, psf=drawn.psf)
+            bar.advance(task, len(drawn.images))
     return GalaxySet.open(out)
-
-
-def effective_psf(renderer: Renderer, size: int = _PSF_PIXELS) -> Float[np.ndarray, "band y x"]:
-    """What a point source of unit flux looks like to a renderer: the PSF with the pixel in it, (band, size, size), sum near 1."""
-    point = Renderer(size, renderer.pixel_scale_arcsec, renderer.psf)
-    one = torch.ones(1, 1)
-    source = Components(0.5 * one, 1e-4 * one, one, 0 * one, 0 * one, 0 * one, torch.ones(1, 1, len(renderer.psf.fwhm_arcsec)))
-    return point(source)[0].numpy()

@@ -1,25 +1,23 @@
-r"""Who lives in the mock sky: redshifts, magnitudes, colours, kinds, shapes and sizes, drawn from fits to real surveys.
+r"""Who lives in the mock sky: redshifts, magnitudes, spectral types, masses, sizes, shapes and kinds, drawn from fits to real surveys.
 
 One galaxy is drawn in this order, each step given those before it:
 
 1. redshift: the quantiles of 14,363 GalaxiesML spectroscopic redshifts, 0.01-4;
-2. i magnitude: quantiles of zCOSMOS-bright (I < 22.5) per redshift, continued by a straight line above z = 1.2; up to z = 0.9
-   a share `BRIGHT` comes from samples like SDSS's and BOSS's, which GalaxiesML holds too: i = 17.0 + 3.7 log10(z / 0.1);
-3. red (quiescent) or blue: the share of zCOSMOS galaxies near the elliptical template's g-i at that redshift, and its slope
-   with magnitude;
-4. colours: mean and covariance of that type at that redshift (zCOSMOS to z = 1.2; CWW templates with Madau's intergalactic
-   absorption above, so that u and then g drop out);
-5. stellar mass, ROUGH (0.3 dex; Taylor et al. 2011, MNRAS 418, 1587, eq. 8): log M = 1.15 + 0.70 (g-i)_0 - 0.4 M_i, with the
-   type's template colour and K correction;
-6. semi-major half-light radius of the total light at rest 5000 A, van der Wel et al. 2014 (ApJ 788, 28, fig. 6, eq. 3, table 1):
-   late 8.9 (1+z)^-0.75 (M / 5e10)^0.22 kpc, 0.18 dex; early 5.6 (1+z)^-1.48 (M / 5e10)^0.75 kpc, 0.13 dex, flat below 2e10;
-7. bulge-to-total, Sersic n of the bulge (disc: n = 1), the bulge's size against the disc's: our choice, made so that the
-   flux-weighted n is about 1.2 for blue and 3.5 for red galaxies, as in van der Wel et al. 2012;
-8. axis ratios: oblate spheroids of thickness c, seen from a random direction: q^2 = cos^2 i + c^2 sin^2 i, cos i uniform
-   (Hubble 1926); discs c = 0.2, spheroids 0.65.
+2. i magnitude: quantiles of zCOSMOS-bright (I < 22.5) per redshift, continued by a straight line above z = 1.2; a share of bright targets
+   comes from samples like SDSS's and BOSS's, which GalaxiesML holds too (`_TARGETS`: our choice, made so that the isophotal areas of the
+   mocks are distributed as GalaxiesML's);
+3. spectral type: its quantiles per redshift and absolute magnitude in zCOSMOS and, for the most luminous, HSC's massive galaxies;
+4. magnitudes: the type's (`simulate.spectra`), plus zCOSMOS's offsets and scatter about the templates;
+5. stellar mass and star-formation rate: of the type and the luminosity (`simulate.spectra`); quiescent is what forms fewer stars
+   than 0.3 of its mass a Hubble time (Franx et al. 2008, ApJ 688, 770);
+6. semi-major half-light radius and Sersic index: quantiles of 3D-HST's GALFIT table per redshift and mass (van der Wel et al. 2012, 2014),
+   at ranks that hang together with each other and with the rank of the galaxy's type as sSFR, n and R_e do there;
+7. solid shape and direction (`simulate.shapes`): discs 1 : b : c with b near 0.9 and c near 0.2 (Ryden 2004, ApJ 601, 214), spheroids
+   c near 0.6 (Padilla & Strauss 2008, MNRAS 388, 1321);
+8. kind (`simulate.kinds`); smooth galaxies are one Sersic component, the others a disc of n <= 1 and a bulge that takes the rest, so that
+   the mean n weighted with the i-band light is the galaxy's; bulges have the colours of an older type.
 
-`category` then is "elliptical" (bulge-to-total above one half), "edge-on" (a disc with cos i < 0.2) or "spiral".
-All numbers of steps 1-4 are in `population.json`, which `calibration/population.py` writes from the catalogues it names.
+All numbers of steps 1-6 are in `population.json`, which `calibration/population.py` writes from the catalogues it names.
 """
 
 from __future__ import annotations
@@ -31,41 +29,63 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import gammainc
+from scipy.special import ndtr, ndtri
 
-from hubbleflow.sersic import b_n
+from hubbleflow.simulate.cosmology import distance_modulus, kpc_per_arcsec, lookback_time
+from hubbleflow.simulate.kinds import name_kinds, smooth_probability
+from hubbleflow.simulate.quantiles import QuantileGrid
+from hubbleflow.simulate.shapes import apparent_axis_ratio, joint_half_light
+from hubbleflow.simulate.spectra import BANDS, log_specific_sfr, spectra
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-BANDS = ("u", "g", "r", "i", "z", "y")
-CATEGORIES = ("elliptical", "spiral", "edge-on")
-BRIGHT = 0.35  # share of SDSS- and BOSS-like bright targets below z = 0.7, fading to none at 0.9
-EDGE_ON_COS_I = 0.2
+# bright targets (SDSS main, LRG and BOSS): redshifts and their share there; i = a + b log10(z / 0.1), with that scatter
+_TARGETS = ((0.0, 0.3, 0.6, 0.9), (0.38, 0.38, 0.40, 0.0))
+_TARGET_I_MAG = (17.2, 3.6, 0.6)
 _NEIGHBOUR_LIMIT = 25.0  # i magnitude of the faintest neighbours drawn
 _NEIGHBOURS_PER_ARCMIN2 = 31.0  # HSC: 22 galaxies / arcmin2 at i < 24.5 (Mandelbaum et al. 2018), counts rising 0.3 dex a mag
 _COUNT_SLOPE = 0.30  # dex of number per magnitude
+_AGE_OF_UNIVERSE = 13.787  # Gyr, Planck18
+
+
+@dataclass(frozen=True)
+class Photometry:
+    """Steps 1-5: arrays (n,); `mag` is (n, 6) AB of the total light in `BANDS`."""
+
+    redshift: np.ndarray
+    spectral_type: np.ndarray
+    mag: Float[np.ndarray, "n 6"]
+    log_mass: np.ndarray
+    log_sfr: np.ndarray
+    quiescent: np.ndarray
 
 
 @dataclass(frozen=True)
 class Galaxies:
-    """Drawn galaxies, one array (n,) a quantity; `mag` is (n, 6) AB in `BANDS`.
+    """Drawn galaxies, one array (n,) a quantity; `mag` and `bulge_mag` are (n, 6) AB in `BANDS`.
 
     Radii are semi-major half-light radii in arcsec, angles degrees from +x towards +y. `radius` is where the ellipses of bulge
     and disc, each of its own axis ratio, together hold half of the total i-band light.
     """
 
     redshift: np.ndarray
-    red: np.ndarray
+    spectral_type: np.ndarray
+    quiescent: np.ndarray
+    kind: np.ndarray
     mag: Float[np.ndarray, "n 6"]
     log_mass: np.ndarray
+    log_sfr: np.ndarray
     radius: np.ndarray
+    sersic_index: np.ndarray
     bulge_to_total: np.ndarray
     bulge_n: np.ndarray
     bulge_radius: np.ndarray
     bulge_q: np.ndarray
+    disc_n: np.ndarray
     disc_radius: np.ndarray
     disc_q: np.ndarray
+    disc_thickness: np.ndarray
     position_angle: np.ndarray
     cos_i: np.ndarray
     bulge_mag: Float[np.ndarray, "n 6"] = field(repr=False)
@@ -74,20 +94,14 @@ class Galaxies:
         return len(self.redshift)
 
     @property
-    def sersic_index(self) -> np.ndarray:
-        """Flux-weighted mean of the bulge's and the disc's (n = 1) indices in the i band."""
-        return self.bulge_to_total * self.bulge_n + (1 - self.bulge_to_total)
-
-    @property
     def axis_ratio(self) -> np.ndarray:
-        """Flux-weighted mean of the bulge's and the disc's axis ratios in the i band."""
+        """Mean of the bulge's and the disc's axis ratios, weighted with their i-band light."""
         return self.bulge_to_total * self.bulge_q + (1 - self.bulge_to_total) * self.disc_q
 
-    @property
-    def category(self) -> np.ndarray:
-        """ "elliptical", "spiral" or "edge-on"."""
-        disc = np.where(self.cos_i < EDGE_ON_COS_I, "edge-on", "spiral")
-        return np.where(self.bulge_to_total > 0.5, "elliptical", disc)
+    def rest_colour(self, blue: str, red: str) -> np.ndarray:
+        """A rest-frame colour of the spectral type, AB mag."""
+        rest = spectra().colours(self.spectral_type, np.zeros(len(self)))
+        return rest[:, BANDS.index(blue)] - rest[:, BANDS.index(red)]
 
 
 def draw_galaxies(rng: np.random.Generator, n: int) -> Galaxies:
@@ -98,12 +112,18 @@ def draw_galaxies(rng: np.random.Generator, n: int) -> Galaxies:
         >>> bool(0.4 < np.median(galaxies.redshift) < 0.6)
         True
     """
+    return _furnish(rng, draw_photometry(rng, n))
+
+
+def draw_photometry(rng: np.random.Generator, n: int) -> Photometry:
+    """Steps 1-5 alone."""
     table = _table()
     z = np.interp(rng.random(n), np.linspace(0, 1, len(table["redshift_quantiles"])), table["redshift_quantiles"])
     mag_i = _magnitude(z, rng.random(n))
-    bright = rng.random(n) < BRIGHT * np.clip((0.9 - z) / 0.2, 0, 1)
-    target = 17.0 + 3.7 * np.log10(z / 0.1) + 0.6 * rng.standard_normal(n)
-    return _furnish(rng, z, np.where(bright, np.minimum(target, mag_i), mag_i))
+    bright = rng.random(n) < np.interp(z, *_TARGETS)
+    at_a_tenth, slope, scatter = _TARGET_I_MAG
+    target = at_a_tenth + slope * np.log10(z / 0.1) + scatter * rng.standard_normal(n)
+    return _photometry(rng, z, np.where(bright, np.minimum(target, mag_i), mag_i))
 
 
 def draw_neighbours(rng: np.random.Generator, n: int, side_arcsec: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, Galaxies]:
@@ -117,149 +137,109 @@ def draw_neighbours(rng: np.random.Generator, n: int, side_arcsec: float) -> tup
     x, y = rng.uniform(-side_arcsec / 2, side_arcsec / 2, (2, len(stamp)))
     mag_i = np.maximum(_NEIGHBOUR_LIMIT + np.log10(1 - rng.random(len(stamp))) / _COUNT_SLOPE, 17.0)
     z = np.clip(rng.gamma(3.0, (0.65 + 0.13 * np.clip(mag_i - 22, -3.5, 3)) / 3.0), 0.05, 4.0)
-    return stamp, x, y, _furnish(rng, z, mag_i)
+    return stamp, x, y, _furnish(rng, _photometry(rng, z, mag_i))
 
 
-def distance_modulus(z: np.ndarray) -> np.ndarray:
-    """5 log10(d_L / 10 pc), Planck18."""
-    return 5 * np.log10(luminosity_distance(z)) + 25
-
-
-def luminosity_distance(z: np.ndarray) -> np.ndarray:
-    """Luminosity distance, Mpc (Planck18; interpolated, to 1e-5)."""
-    grid, distance, _ = _cosmology()
-    return np.exp(np.interp(np.log(z), grid, distance))
-
-
-def lookback_time(z: np.ndarray) -> np.ndarray:
-    """Lookback time, Gyr (Planck18; interpolated)."""
-    grid, _, time = _cosmology()
-    return np.interp(np.log(z), grid, time)
-
-
-def _furnish(rng: np.random.Generator, z: np.ndarray, mag_i: np.ndarray) -> Galaxies:
-    """Steps 3-8: everything that follows from redshift and magnitude."""
-    n, table = len(z), _table()
-    red = rng.random(n) < _red_probability(z, mag_i)
-    mag, bulge_mag, residual = _colours(rng, z, mag_i, red)
-    k, rest_g_i = (
-        np.where(red, *(np.interp(z, table["redshift"], table[kind][name]) for kind in ("red", "blue")))
-        for name in ("k_correction_i", "rest_g_i")
+def _photometry(rng: np.random.Generator, z: np.ndarray, mag_i: np.ndarray) -> Photometry:
+    """Steps 3-5: everything that follows from redshift and i magnitude."""
+    table = _table()
+    absolute = mag_i - distance_modulus(z) - spectra().k_correction(np.ones_like(z), z)
+    t = np.clip(table["spectral_type"].value(z, absolute, rng.random(len(z))), 0, 5)
+    normal = np.clip(rng.standard_normal((len(z), 5)), -3, 3)
+    nearest = np.abs(table["offset_redshift"] - z[:, None]).argmin(axis=1)
+    factor = np.linalg.cholesky(table["covariance"])[nearest]
+    # a table without a spread: its one quantile is the offset
+    x, y = table["offset_redshift"], table["offset_type"]
+    offset = np.stack([QuantileGrid(x, y, np.zeros(1), v[..., None]).at(z, t)[:, 0] for v in np.moveaxis(table["offset"], -1, 0)], axis=1)
+    g_r_z = offset + np.einsum("nij,nj->ni", factor, normal[:, :3])
+    # neither u nor y has been measured: they follow their neighbours, with a little of their own
+    extra = np.zeros((len(z), len(BANDS)))
+    extra[:, [1, 2, 4]] = g_r_z
+    extra[:, 0], extra[:, 5] = g_r_z[:, 0] + 0.08 * normal[:, 3], g_r_z[:, 2] + 0.03 * normal[:, 4]
+    log_mass = spectra().log_mass(t, z, mag_i)
+    specific = log_specific_sfr(t)
+    age = _AGE_OF_UNIVERSE - lookback_time(z)
+    return Photometry(
+        redshift=z,
+        spectral_type=t,
+        mag=mag_i[:, None] + spectra().colours(t, z) + extra,
+        log_mass=log_mass,
+        log_sfr=log_mass + specific,
+        quiescent=specific < np.log10(0.3 / age) - 9,
     )
-    rest_g_i = rest_g_i + 0.15 * residual
-    # the K correction of an old template exaggerates beyond z = 1.5: no galaxy there is heavier than 10^11.8
-    log_mass = np.minimum(1.15 + 0.70 * rest_g_i - 0.4 * (mag_i - distance_modulus(z) - k), 11.8)
-    radius = _size_kpc(rng, z, log_mass, red) / (luminosity_distance(z) / (1 + z) ** 2 * 1e3 / 206264.806)
 
-    bulge_to_total = np.where(red, rng.beta(5.0, 2.0, n), rng.beta(1.3, 6.0, n))
-    spheroid = bulge_to_total > 0.5
-    bulge_n = np.clip(np.where(spheroid, 4.0, 2.2) * np.exp(0.25 * rng.standard_normal(n)), 0.8, 6.0)
-    ratio = np.where(spheroid, 0.7, 0.25) * np.exp(0.25 * rng.standard_normal(n))
-    disc_radius = radius / _joint_half_light(bulge_to_total, bulge_n, ratio)
-    cos_i = rng.random(n)
-    thick = np.clip(0.65 + 0.12 * rng.standard_normal(n), 0.35, 0.95)
-    thin = np.where(spheroid, thick, np.clip(0.20 + 0.04 * rng.standard_normal(n), 0.1, 0.35))
-    bulge_mag = np.where(red[:, None], mag, bulge_mag) - 2.5 * np.log10(np.maximum(bulge_to_total, 1e-4))[:, None]
+
+def _furnish(rng: np.random.Generator, photometry: Photometry) -> Galaxies:
+    """Steps 6-8."""
+    z, log_mass, t, mag = photometry.redshift, photometry.log_mass, photometry.spectral_type, photometry.mag
+    n = len(z)
+    log_radius, index = _size_and_index(rng, photometry)
+    radius = np.clip(10**log_radius / kpc_per_arcsec(z), 0.02, 30.0)
+    smooth = rng.random(n) < smooth_probability(index, photometry.quiescent, log_mass)
+
+    bulge_n = np.where(smooth, index, np.clip(1.5 * index + 0.5, 1.5, 4.5))
+    disc_n = np.clip(index, 0.4, 1.0)
+    # a bulge of at most 70 %: discs of higher n have a steeper bulge instead
+    bulge_n = np.where(smooth, bulge_n, np.clip(np.maximum(bulge_n, 1 + (index - 1) / 0.7), 1.5, 6.0))
+    bulge_to_total = np.where(smooth, 1.0, np.clip((index - disc_n) / np.maximum(bulge_n - disc_n, 0.1), 0, 1))
+    ratio = np.where(smooth, 1.0, 0.3 * np.exp(0.25 * rng.standard_normal(n)))
+    disc_radius = radius / joint_half_light(bulge_to_total, bulge_n, disc_n, ratio)
+
+    cos_i, phi, normal = rng.random(n), rng.uniform(0, 2 * np.pi, n), np.clip(rng.standard_normal((3, n)), -2.5, 2.5)
+    # smooth galaxies of low n are thick discs, of high n spheroids
+    spheroid = np.clip(0.3 + 0.2 * (index - 1), 0.25, 0.62) + 0.12 * normal[0]
+    thin = np.clip(0.22 + 0.05 * normal[1] + 0.04 * np.clip(z, 0, 2), 0.08, 0.5)
+    oval = np.clip(1 - 0.10 * np.exp(0.8 * normal[2]), 0.45, 1)
+    disc_q = apparent_axis_ratio(np.minimum(thin, oval), cos_i, oval, phi)
+    bulge_q = apparent_axis_ratio(np.clip(np.where(smooth, spheroid, 0.6), 0.15, 0.95), cos_i)
+
+    # a bulge is as old as the oldest stars of its galaxy: two templates redder, and never bluer than the whole
+    older = spectra().colours(np.clip(t - 2.0, 0, None), z) - spectra().colours(t, z)
+    bulge_mag = mag + np.where(smooth[:, None], 0, older) - 2.5 * np.log10(np.maximum(bulge_to_total, 1e-4))[:, None]
     return Galaxies(
         redshift=z,
-        red=red,
+        spectral_type=t,
+        quiescent=photometry.quiescent,
+        kind=name_kinds(rng.random((3, n)), smooth, z, log_mass, bulge_to_total, np.where(smooth, bulge_q, disc_q), cos_i),
         mag=mag,
         log_mass=log_mass,
+        log_sfr=photometry.log_sfr,
         radius=radius,
+        sersic_index=index,
         bulge_to_total=bulge_to_total,
         bulge_n=bulge_n,
         bulge_radius=ratio * disc_radius,
-        bulge_q=apparent_axis_ratio(thick, cos_i),
+        bulge_q=bulge_q,
+        disc_n=disc_n,
         disc_radius=disc_radius,
-        disc_q=apparent_axis_ratio(thin, cos_i),
+        disc_q=disc_q,
+        disc_thickness=thin,
         position_angle=rng.uniform(-90, 90, n),
         cos_i=cos_i,
-        bulge_mag=np.maximum(bulge_mag, mag + 0.05),  # a bulge has less light than its galaxy, in every band
+        # a bulge has less light than its galaxy, in every band
+        bulge_mag=np.maximum(bulge_mag, mag + np.where(smooth, 0, 0.05)[:, None]),
     )
-
-
-def apparent_axis_ratio(thickness: np.ndarray, cos_i: np.ndarray) -> np.ndarray:
-    """q of an oblate spheroid of that thickness seen at inclination i: q^2 = cos^2 i + c^2 sin^2 i."""
-    return np.sqrt(cos_i**2 + thickness**2 * (1 - cos_i**2))
 
 
 def _magnitude(z: np.ndarray, probability: np.ndarray) -> np.ndarray:
     table = _table()
-    quantiles = np.array([np.interp(z, table["redshift"], q) for q in table["magnitude_quantiles"].T])
-    p = table["magnitude_probabilities"]
-    at = np.clip(np.searchsorted(p, probability) - 1, 0, len(p) - 2)
-    fraction = (probability - p[at]) / (p[at + 1] - p[at])  # below the first and above the last quantile: extrapolated
-    rows = np.arange(len(z))
-    return quantiles[at, rows] * (1 - fraction) + quantiles[at + 1, rows] * fraction
+    values = table["magnitude_quantiles"][:, None, :]
+    return QuantileGrid(table["magnitude_redshift"], np.zeros(1), table["magnitude_probabilities"], values).value(
+        z, np.zeros_like(z), probability
+    )
 
 
-def _red_probability(z: np.ndarray, mag_i: np.ndarray) -> np.ndarray:
-    table = _table()
-    share = np.interp(z, table["redshift"], table["red_fraction"])
-    middle = np.interp(z, table["redshift"], table["magnitude_quantiles"][:, 2])
-    logit = np.log(share / (1 - share)) + table["red_slope_per_mag"] * np.clip(mag_i - middle, -3, 2.5)
-    return 1 / (1 + np.exp(-logit))
-
-
-def _colours(rng: np.random.Generator, z: np.ndarray, mag_i: np.ndarray, red: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Magnitudes in `BANDS` of the galaxies and of a red population in their place, and the g-r residual in sigmas."""
-    table = _table()
-    normal = np.clip(rng.standard_normal((len(z), 5)), -2.5, 2.5)
-    mags, residual = [], []
-    for name in ("blue", "red"):
-        kind = table[name]
-        deviate = normal @ np.linalg.cholesky(kind["correlation"]).T
-        mean = np.stack([np.interp(z, table["redshift"], c) for c in kind["colours"].T], axis=1)
-        scatter = np.stack([np.interp(z, table["redshift"], c) for c in kind["scatter"].T], axis=1)
-        # a colour is bluer band minus redder band: magnitudes are sums from the i band (index 3) outwards
-        colour = mean + scatter * deviate
-        u_to_r = mag_i[:, None] + np.cumsum(colour[:, 2::-1], axis=1)[:, ::-1]
-        z_y = mag_i[:, None] - np.cumsum(colour[:, 3:], axis=1)
-        mags.append(np.column_stack([u_to_r, mag_i, z_y]))
-        residual.append(deviate[:, 1])
-    return np.where(red[:, None], mags[1], mags[0]), mags[1], np.where(red, residual[1], residual[0])
-
-
-def _size_kpc(rng: np.random.Generator, z: np.ndarray, log_mass: np.ndarray, red: np.ndarray) -> np.ndarray:
-    """van der Wel et al. 2014; masses outside 7-12 take the size at that end."""
-    log_m = np.clip(log_mass, 7.0, 12.0) - np.log10(5e10)
-    late = np.log10(8.9) - 0.75 * np.log10(1 + z) + 0.22 * log_m
-    early = np.log10(5.6) - 1.48 * np.log10(1 + z) + 0.75 * np.maximum(log_m, np.log10(2e10 / 5e10))
-    deviate = np.clip(rng.standard_normal(len(z)), -3, 3)
-    return 10 ** np.where(red, early + 0.13 * deviate, late + 0.18 * deviate)
-
-
-def _joint_half_light(bulge_to_total: np.ndarray, bulge_n: np.ndarray, ratio: np.ndarray) -> np.ndarray:
-    """Half-light radius of bulge plus exponential disc, in disc half-light radii, by bisection.
-
-    ratio: the bulge's half-light radius over the disc's.
-    """
-    low, high = np.minimum(ratio, 1.0), np.maximum(ratio, 1.0)
-    b_bulge, b_disc = b_n(bulge_n), float(b_n(1.0))
-    for _ in range(16):
-        middle = 0.5 * (low + high)
-        bulge = gammainc(2 * bulge_n, b_bulge * (middle / ratio) ** (1 / bulge_n))
-        disc = 1 - (1 + b_disc * middle) * np.exp(-b_disc * middle)
-        inside = bulge_to_total * bulge + (1 - bulge_to_total) * disc > 0.5
-        low, high = np.where(inside, low, middle), np.where(inside, middle, high)
-    return 0.5 * (low + high)
+def _size_and_index(rng: np.random.Generator, photometry: Photometry) -> tuple[np.ndarray, np.ndarray]:
+    """log10 R_e / kpc and n, by a Gaussian copula of (old stars, n, R_e)."""
+    table, z, mass = _table(), photometry.redshift, photometry.log_mass
+    old = ndtri(np.clip(1 - table["type_rank"].rank(z, mass, photometry.spectral_type), 1e-3, 1 - 1e-3))
+    factor = np.linalg.cholesky(table["rank_correlation"])
+    score = np.column_stack([old, rng.standard_normal((len(z), 2))]) @ factor.T
+    rank_n, rank_size = ndtr(score[:, 1]), ndtr(score[:, 2])
+    return table["log_radius_kpc"].value(z, mass, rank_size), np.clip(table["sersic_index"].value(z, mass, rank_n), 0.4, 6.0)
 
 
 @functools.lru_cache(maxsize=1)
 def _table() -> dict[str, Any]:
-    return _arrays(json.loads((files("hubbleflow.simulate") / "population.json").read_text()))
-
-
-def _arrays(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _arrays(item) for name, item in value.items()}
-    return np.array(value) if isinstance(value, list) else value
-
-
-@functools.lru_cache(maxsize=1)
-def _cosmology() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from astropy.cosmology import Planck18
-
-    ln_z = np.linspace(np.log(0.005), np.log(5.0), 512)
-    z = np.exp(ln_z)
-    return ln_z, np.log(Planck18.luminosity_distance(z).value), Planck18.lookback_time(z).value
+    found = json.loads((files("hubbleflow.simulate") / "population.json").read_text())
+    return {name: QuantileGrid.read(v) if isinstance(v, dict) else np.array(v) for name, v in found.items()}

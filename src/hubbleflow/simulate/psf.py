@@ -11,15 +11,18 @@ K being the modified Bessel function (Trujillo et al. 2001, MNRAS 321, 269). Kol
 Both are the light before the detector; a square pixel then multiplies by sinc(k_x s / 2 pi) sinc(k_y s / 2 pi), s its side.
 A PSF *image* cut from a coadd is made of pixels already (an "effective" PSF), so it gets no second pixel.
 
-Every PSF offers `fwhm_arcsec` and `transfer(k_y, k_x, pixel_scale_arcsec)`, of unit response at k = 0.
+Every PSF offers `fwhm_arcsec`, `even` and `transfer(k_y, k_x, pixel_scale_arcsec)`, of unit response at k = 0.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 from scipy.special import gammaln, kve
 
 from hubbleflow.errors import InputError
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from jaxtyping import Complex, Float
 
 HSC_BETA = 2.5  # Moffat beta that suits the wings of the 100 HSC UltraDeep PSFs we looked at (fits: 1.7 in y to 2.7 in g)
+_BETA_MAX = 50  # nearly a Gaussian; beyond it the Bessel function overflows
+_LN_U, _INTERVALS = (math.log(1e-4), math.log(80.0)), 1024  # of Moffat's table: 1 - T < 1e-4 and T < 1e-11 at its ends if beta >= 1.5
 _LEAST_FWHM_PIXELS = 1.8  # narrower seeing is not sampled by the pixels: Fourier rendering would fold it
 
 
@@ -39,6 +44,11 @@ class PSF(Protocol):
         """FWHM per band, arcsec (pixel not included where the PSF is analytic)."""
         ...
 
+    @property
+    def even(self) -> bool:
+        """Whether the transfer function is real and the same at k_x and -k_x, so that half of it says all."""
+        ...
+
     def transfer(
         self, k_y: Float[np.ndarray, " ky"], k_x: Float[np.ndarray, " kx"], pixel_scale_arcsec: float
     ) -> Float[np.ndarray, "band ky kx"] | Complex[np.ndarray, "band ky kx"]:
@@ -48,30 +58,47 @@ class PSF(Protocol):
 
 @dataclass(frozen=True)
 class Moffat:
-    """A round Moffat PSF per band.
+    """A round Moffat PSF per band; `beta` is one number, or one a band.
 
-    Raises: InputError unless every FWHM is positive and beta > 1 (its flux would be infinite).
+    T is a function of u = k r_d alone, so it is tabulated once a beta and looked up (error below 1e-8): a survey of many
+    pointings, each with seeing of its own, pays for no Bessel function twice.
+
+    Raises: InputError unless every FWHM is positive and every beta > 1 (its flux would be infinite).
     """
 
     fwhm_arcsec: tuple[float, ...]
-    beta: float = HSC_BETA
+    beta: float | tuple[float, ...] = HSC_BETA
 
     def __post_init__(self) -> None:
         _check_fwhm(self.fwhm_arcsec)
-        if not self.beta > 1:
-            raise InputError(f"a Moffat PSF needs beta > 1 for a finite flux, but got {self.beta:g}.")
+        if len(self.betas) != len(self.fwhm_arcsec):
+            raise InputError(f"a Moffat PSF of {len(self.fwhm_arcsec)} band(s) needs one beta, or one a band, but got {len(self.betas)}.")
+        for beta in self.betas:
+            if not 1 < beta <= _BETA_MAX:
+                raise InputError(f"a Moffat PSF needs beta > 1 for a finite flux, and at most {_BETA_MAX}, but got {beta:g}.")
+
+    @property
+    def betas(self) -> tuple[float, ...]:
+        """The exponent beta of each band."""
+        return (float(self.beta),) * len(self.fwhm_arcsec) if isinstance(self.beta, int | float) else tuple(self.beta)
+
+    @property
+    def even(self) -> bool:
+        """True: the PSF is round."""
+        return True
 
     def transfer(self, k_y: np.ndarray, k_x: np.ndarray, pixel_scale_arcsec: float) -> np.ndarray:
         """See `PSF.transfer`; real, because the PSF is round."""
-        k = np.hypot(k_y[:, None], k_x[None, :])
-        pixel = _pixel_response(k_y, k_x, pixel_scale_arcsec)
-        return np.stack([self._radial(k, fwhm) * pixel for fwhm in self.fwhm_arcsec])
 
-    def _radial(self, k: np.ndarray, fwhm: float) -> np.ndarray:
-        order = self.beta - 1
-        u = np.maximum(k * fwhm / (2 * np.sqrt(2 ** (1 / self.beta) - 1)), 1e-8)
-        # kve = exp(u) K(u): kept in the logarithm, K underflows where it does not matter and u^order never overflows
-        return np.exp((1 - order) * np.log(2) - gammaln(order) + order * np.log(u) + np.log(kve(order, u)) - u)
+        k2 = k_y[:, None] ** 2 + k_x**2
+        ln_k = 0.5 * np.log(np.maximum(k2, 1e-30))
+        transfer = np.empty((len(self.fwhm_arcsec), *k2.shape), np.float32)
+        for out, fwhm, beta in zip(transfer, self.fwhm_arcsec, self.betas, strict=True):
+            r_d = fwhm / (2 * math.sqrt(2 ** (1 / beta) - 1))
+            out[:] = _interpolated(_moffat_table(beta), ln_k + math.log(r_d))
+        transfer[:, k2 == 0] = 1.0
+        transfer *= _pixel_response(k_y, k_x, pixel_scale_arcsec)
+        return transfer
 
 
 @dataclass(frozen=True)
@@ -83,12 +110,19 @@ class Kolmogorov:
     def __post_init__(self) -> None:
         _check_fwhm(self.fwhm_arcsec)
 
+    @property
+    def even(self) -> bool:
+        """True: the PSF is round."""
+        return True
+
     def transfer(self, k_y: np.ndarray, k_x: np.ndarray, pixel_scale_arcsec: float) -> np.ndarray:
         """See `PSF.transfer`; real, because the PSF is round."""
-        k = np.hypot(k_y[:, None], k_x[None, :])
-        pixel = _pixel_response(k_y, k_x, pixel_scale_arcsec)
-        scale = np.array(self.fwhm_arcsec)[:, None, None] / (0.975863 * 2 * np.pi)
-        return np.exp(-3.4419 * (k * scale) ** (5 / 3)) * pixel
+
+        power = -3.4419 * (k_y[:, None] ** 2 + k_x**2) ** (5 / 6)  # once for all bands; each then costs an exponential
+        scale = np.array(self.fwhm_arcsec)[:, None, None] / (0.975863 * 2 * math.pi)
+        transfer = np.exp((scale ** (5 / 3) * power).astype(np.float32))
+        transfer *= _pixel_response(k_y, k_x, pixel_scale_arcsec)
+        return transfer
 
 
 @dataclass(frozen=True)
@@ -113,6 +147,11 @@ class PSFImage:
         """Diameter of the circle that has the area above half of the peak."""
         half = (self.images > 0.5 * self.images.max(axis=(1, 2), keepdims=True)).sum(axis=(1, 2))
         return tuple(float(2 * np.sqrt(area / np.pi) * self.pixel_scale_arcsec) for area in half)
+
+    @property
+    def even(self) -> bool:
+        """False: a coadd's PSF has any shape."""
+        return False
 
     def transfer(self, k_y: np.ndarray, k_x: np.ndarray, pixel_scale_arcsec: float) -> np.ndarray:
         """See `PSF.transfer`; complex. The sum over pixels is written out, so any size and centre are exact."""
@@ -141,6 +180,26 @@ def check_sampling(psf: PSF, pixel_scale_arcsec: float) -> None:
 def _check_fwhm(fwhm_arcsec: tuple[float, ...]) -> None:
     if not all(np.isfinite(f) and f > 0 for f in fwhm_arcsec):
         raise InputError(f"a PSF's FWHM must be a positive number of arcsec in every band, but got {fwhm_arcsec}.")
+
+
+@functools.lru_cache(maxsize=256)
+def _moffat_table(beta: float) -> Float[np.ndarray, "interval 4"]:
+    """T of a Moffat profile as a cubic in each interval of ln u, u = k r_d."""
+    order = beta - 1
+    ln_u = np.linspace(*_LN_U, _INTERVALS + 1)
+    u = np.exp(ln_u)
+    # kve = exp(u) K(u): kept in the logarithm, K underflows where it does not matter and u^order never overflows
+    transfer = np.exp((1 - order) * math.log(2) - gammaln(order) + order * ln_u + np.log(kve(order, u)) - u)
+    return np.ascontiguousarray(CubicSpline(np.arange(_INTERVALS + 1), transfer).c[::-1].T)
+
+
+def _interpolated(table: Float[np.ndarray, "interval 4"], ln_u: Float[np.ndarray, "ky kx"]) -> Float[np.ndarray, "ky kx"]:
+    """The cubics of `_moffat_table` at ln u; a CubicSpline would search for the intervals, which here are equal."""
+    position = np.clip((ln_u - _LN_U[0]) * (_INTERVALS / (_LN_U[1] - _LN_U[0])), 0, _INTERVALS)
+    interval = np.minimum(position.astype(np.intp), _INTERVALS - 1)
+    t = position - interval
+    c = table.take(interval, axis=0)
+    return ((c[..., 3] * t + c[..., 2]) * t + c[..., 1]) * t + c[..., 0]
 
 
 def _pixel_response(k_y: np.ndarray, k_x: np.ndarray, pixel_scale_arcsec: float) -> np.ndarray:

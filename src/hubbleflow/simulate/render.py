@@ -2,11 +2,12 @@ r"""Galaxies drawn in Fourier space, many at a time: exact cusps, exact PSF, one
 
 The image of galaxy g in band b, on pixels of side s, is the inverse discrete Fourier transform over one period P of
 
-    T_b(k) sum_c f_cb F(n_c, kappa_c) exp(-i k . x_c),   kappa_c^2 = R_c^2 (k_u^2 + q_c^2 k_v^2),
+    T_b(k) [ sum_c f_cb F(n_c, kappa_c) exp(-i k . x_c) + sum_j g_jb B_j(k) ],   kappa_c^2 = R_c^2 (k_u^2 + q_c^2 k_v^2),
 
-c its components (bulge, disc, neighbours), F the transform of the Sersic profile (`hubbleflow.sersic`), R the semi-major
-half-light radius, q the axis ratio, (k_u, k_v) the frequency along the major and minor axes, T_b the PSF's transfer
-function with the pixel's response. Rowe et al. (2015, Astron. Comput. 10, 121) describe the same for GalSim.
+c its components (bulge, disc, bar, neighbours), F the transform of the Sersic profile (`hubbleflow.sersic`), R the semi-major
+half-light radius, q the axis ratio, (k_u, k_v) the frequency along the major and minor axes, B_j the transform of a family of
+blobs (`simulate.blobs`: knots, arms, tails), T_b the PSF's transfer function with the pixel's response. Fluxes may be negative:
+a dust lane takes light away. Rowe et al. (2015, Astron. Comput. 10, 121) describe the same for GalSim.
 
 Conventions, each with an exact-answer test:
 - images are (y, x): rows run along +y, columns along +x; the stamp's centre is (size - 1) / 2 in both, the point that
@@ -30,17 +31,20 @@ import torch
 
 from hubbleflow.errors import InputError
 from hubbleflow.sersic import b_n, check_index, flux_within, sersic_transform, surface_brightness
+from hubbleflow.simulate.blobs import Blobs, blob_spectra, part_of
 from hubbleflow.simulate.psf import check_sampling
-from hubbleflow.simulate.wrapped import spread, wrapped_nodes
+from hubbleflow.simulate.wrapped import radius_of_all_but, spread, wrapped_nodes
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from collections.abc import Sequence
+
+    from jaxtyping import Complex, Float
     from torch import Tensor
 
     from hubbleflow.simulate.psf import PSF
 
 PERIODS = (96, 128, 192, 256, 384, 512)  # pixels; products of small primes, for the FFT
-WRAPPED = 1e-3  # of the image's peak: where a component is fainter than this its light may wrap, to be subtracted
+WRAPPED = 4e-4  # of the image's peak: where a component is fainter than this its light may wrap, to be subtracted
 _WRAPPED_FLUX = 1e-3  # of a component's flux: less than this outside the period is left where it is
 _CACHE_PIXELS = 600_000  # band x period x (period / 2 + 1) x galaxies drawn at a time: their spectra stay in the CPU's cache
 
@@ -88,7 +92,7 @@ class Components:
 
     def __getitem__(self, rows: slice | Tensor) -> Components:
         """The components of some galaxies (slice, mask or indices)."""
-        return Components(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return part_of(self, rows)
 
 
 class Renderer:
@@ -116,84 +120,125 @@ class Renderer:
             raise InputError(f"the pixel scale must be a positive number of arcsec, but got {pixel_scale_arcsec}.")
         check_sampling(psf, pixel_scale_arcsec)
         self.size, self.pixel_scale_arcsec, self.psf = size, float(pixel_scale_arcsec), psf
+        self.half_arcsec = 0.5 * size * self.pixel_scale_arcsec
+        self._corner = 0.5 * (size - 1) * self.pixel_scale_arcsec  # pixel (0, 0) is this far from the stamp's centre
         self.device = torch.device(device)
         self.transform = sersic_transform(str(self.device))
         self._grids: dict[int, _Grid] = {}
 
-    def __call__(self, components: Components) -> Float[Tensor, "b band y x"]:
-        """Images (galaxy, band, y, x), float32. A galaxy's pixels do not depend on its company in the batch."""
+    def __call__(self, components: Components, blobs: Sequence[Blobs] = ()) -> Float[Tensor, "b band y x"]:
+        """Images (galaxy, band, y, x), float32, of components and blobs (one `Blobs` a colour family) of the same galaxies.
+
+        A galaxy's pixels do not depend on its company in the batch.
+        """
         bands = components.flux.shape[-1]
-        if bands != len(self.psf.fwhm_arcsec):
-            raise InputError(f"components have fluxes in {bands} band(s) but the PSF has {len(self.psf.fwhm_arcsec)}; give one PSF a band.")
+        for what, flux in (("components", components.flux), *(("blobs", family.flux) for family in blobs)):
+            if flux.shape[-1] != len(self.psf.fwhm_arcsec):
+                have, need = flux.shape[-1], len(self.psf.fwhm_arcsec)
+                raise InputError(f"{what} have fluxes in {have} band(s) but the PSF has {need}; give one PSF a band.")
+            if len(flux) != len(components):
+                raise InputError(f"blobs of {len(flux)} galaxies were given with components of {len(components)}; give as many of both.")
         images = torch.empty(len(components), bands, self.size, self.size, device=self.device)
-        periods = self.periods(components)
+        periods = self.periods(components, blobs)
         for period in sorted(set(periods.tolist())):
             rows = np.flatnonzero(periods == period)
             step = max(1, _CACHE_PIXELS // (bands * period * (period // 2 + 1)))
             for start in range(0, len(rows), step):
                 some = torch.as_tensor(rows[start : start + step])
-                images[some.to(self.device)] = self._draw(components[some], self._grid(period))
+                images[some.to(self.device)] = self._draw(components[some], [family[some] for family in blobs], self._grid(period))
+        self._unwrap(images, components, periods)
         return images
 
-    def periods(self, components: Components) -> np.ndarray:
+    def periods(self, components: Components, blobs: Sequence[Blobs] = ()) -> np.ndarray:
         """The period (pixels) each galaxy needs so that what wraps round stays below `WRAPPED` of its peak.
 
-        A component fades to a fraction w of its brightness at r_0 (half the PSF's width, where the cusp is smoothed) at
-        r = ((b r_0^{1/n} + ln 1/w) / b)^n; its peak is the lower of the profile at r_0 and that of a point source.
+        A component of central brightness I_0 fades to w of the galaxy's peak at r = (ln(I_0 / (w peak)) / b)^n half-light radii;
+        the peak is that of the light within half the PSF's width, seen as a point source, of the brightest component. A blob
+        that reaches the stamp must not reach it again from the other side.
         """
         host = {field.name: getattr(components, field.name).double().cpu().numpy() for field in fields(components)}
-        n, radius, q = host["sersic_index"], host["half_light_radius"], host["axis_ratio"]
-        fwhm = max(self.psf.fwhm_arcsec)
-        flux = np.abs(host["flux"]).max(axis=-1)
-        b = b_n(n)
-        brightness = flux / (q * radius**2) * surface_brightness(0.5 * fwhm / (radius * np.sqrt(q)), n)
-        peak = np.minimum(brightness, flux / (1.13 * fwhm**2)).max(axis=1, keepdims=True)
-        central = flux / (q * radius**2) * surface_brightness(0.0, n)
-        with np.errstate(divide="ignore"):  # unused slots have no flux
-            fade = np.log(central / (WRAPPED * peak))
-        reach = radius * (np.maximum(fade, 0.0) / b) ** n + 2 * fwhm
-        offset = np.maximum(np.abs(host["x"]), np.abs(host["y"]))
-        need = np.where(flux > 0, (offset + reach) / self.pixel_scale_arcsec + self.size / 2, self.size).max(axis=1)
-        allowed = np.array([p for p in PERIODS if p >= self.size] or [2 * self.size])
-        return allowed[np.minimum(np.searchsorted(allowed, need), len(allowed) - 1)]
+        flux = np.abs(host.pop("flux")).max(axis=-1, initial=0.0)
+        galaxy, slot = np.nonzero(flux)
+        n, radius, q, _, x, y = (value[galaxy, slot] for value in host.values())
+        flux, fwhm = flux[galaxy, slot], max(self.psf.fwhm_arcsec)
+        area = q * radius**2
+        within_seeing = flux_within(0.5 * fwhm / (radius * np.sqrt(q)), n)
+        peak = np.zeros(len(components))
+        np.maximum.at(peak, galaxy, flux * within_seeing / (1.13 * fwhm**2))
+        with np.errstate(divide="ignore"):  # a point's brightness away from its centre is zero
+            fade = np.log(flux / area * surface_brightness(0.0, n) / (WRAPPED * peak[galaxy]))
+        reach = radius * (np.maximum(fade, 0.0) / b_n(n)) ** n + 2 * fwhm
+        need = np.full(len(components), self.half_arcsec * 2)
+        np.maximum.at(need, galaxy, np.maximum(np.abs(x), np.abs(y)) + reach + self.half_arcsec)
+        for family in blobs:
+            need = np.maximum(need, family.period_arcsec(self.half_arcsec, fwhm).cpu().numpy())
+        allowed = [period for period in PERIODS if period >= self.size]
+        if not allowed or allowed[-1] < 1.5 * self.size:  # large stamps need room beside them too
+            allowed.append(2 * self.size)
+        return np.array(allowed)[np.minimum(np.searchsorted(allowed, need / self.pixel_scale_arcsec), len(allowed) - 1)]
 
     def _grid(self, period: int) -> _Grid:
         if period not in self._grids:
             self._grids[period] = _Grid(period, self.pixel_scale_arcsec, self.psf, self.device)
         return self._grids[period]
 
-    def _draw(self, some: Components, grid: _Grid) -> Float[Tensor, "b band y x"]:
-        values = {field.name: getattr(some, field.name).to(self.device, torch.float32) for field in fields(some)}
-        used = (some.flux != 0).any(dim=-1).cpu()
-        n, radius, q, angle, x, y, flux = (v[used.to(self.device)] for v in values.values())  # galaxy by galaxy
-        placed = self._profile(n, radius, q, angle, grid) * _shift(x, y, 0.5 * (self.size - 1) * self.pixel_scale_arcsec, grid)
-        spectrum = torch.empty(len(some), flux.shape[-1], *grid.shape, dtype=torch.complex64, device=self.device)
-        as_real, placed = torch.view_as_real(spectrum).flatten(2), torch.view_as_real(placed).flatten(1)
-        first = 0
-        for galaxy, count in enumerate(used.sum(dim=1).tolist()):  # bands are mixed by one small matrix product a galaxy
-            own = slice(first, first + count)
-            torch.mm(flux[own].T, placed[own], out=as_real[galaxy])
-            first += count
-        grid.filter(spectrum)
-        columns = torch.fft.ifft(spectrum, dim=-1)[..., : self.size]
-        images = torch.fft.irfft(columns, n=grid.period, dim=-2)[..., : self.size, :]
-        self._unwrap(images, values, used, grid.period)
-        return images
+    def _draw(self, some: Components, blobs: list[Blobs], grid: _Grid) -> Float[Tensor, "b band y x"]:
+        used = (some.flux != 0).any(dim=-1)
+        values = (getattr(some, field.name)[used].to(self.device, torch.float32) for field in fields(some))  # galaxy by galaxy
+        n, radius, q, angle, x, y, flux = values
+        spectrum = self._mix(self._place(self._profile(n, radius, q, angle, grid), x, y, grid), flux, used.sum(dim=1).tolist())
+        for family in blobs:
+            self._add_blobs(spectrum, family, grid)
+        return self._to_pixels(self._filter(spectrum.view(*spectrum.shape[:2], *grid.shape, 2), grid), grid)
 
-    def _unwrap(self, images: Tensor, values: dict[str, Tensor], used: Tensor, period: int) -> None:
+    def _place(self, profile: Tensor, x: Tensor, y: Tensor, grid: _Grid) -> Float[Tensor, "c kykx2"]:
+        """Move each component to its place; spectra lie flat, real beside imaginary part."""
+        return torch.view_as_real(profile * _shift(x, y, self._corner, grid)).flatten(1)
+
+    def _mix(self, placed: Tensor, flux: Tensor, counts: list[int]) -> Float[Tensor, "b band kykx2"]:
+        """A galaxy's bands from its components: one small matrix product."""
+        spectrum = placed.new_empty(len(counts), flux.shape[1], placed.shape[1])
+        for out, light, own in zip(spectrum, flux.split(counts), placed.split(counts), strict=True):
+            torch.mm(light.T, own, out=out)
+        return spectrum
+
+    def _add_blobs(self, spectrum: Float[Tensor, "b band kykx2"], family: Blobs, grid: _Grid) -> None:
+        """Add a family's light, in place."""
+        drawn = family.held(grid.period * self.pixel_scale_arcsec, self.half_arcsec, max(self.psf.fwhm_arcsec))
+        own = torch.view_as_real(blob_spectra(family, drawn, self._corner, grid.k_y)).flatten(1)
+        flux = family.flux.to(self.device, torch.float32)
+        for galaxy, blobs in zip(drawn.any(dim=1).nonzero()[:, 0].tolist(), own, strict=True):
+            torch.addr(spectrum[galaxy], flux[galaxy], blobs, out=spectrum[galaxy])
+
+    def _filter(self, spectrum: Float[Tensor, "b band ky kx 2"], grid: _Grid) -> Complex[Tensor, "b band ky kx"]:
+        """Multiply by the transfer function, in place."""
+        if grid.real:
+            spectrum.flatten(-2).mul_(grid.transfer)
+            return torch.view_as_complex(spectrum)
+        return torch.view_as_complex(spectrum).mul_(grid.transfer)
+
+    def _to_pixels(self, spectrum: Complex[Tensor, "b band ky kx"], grid: _Grid) -> Float[Tensor, "b band y x"]:
+        columns = torch.fft.ifft(spectrum, dim=-1)[..., : self.size]
+        return torch.fft.irfft(columns, n=grid.period, dim=-2)[..., : self.size, :]
+
+    def _unwrap(self, images: Tensor, components: Components, periods: np.ndarray) -> None:
         """Take away, in place, the light of the periodic copies of those components that reach beyond the period."""
-        n, radius, q, angle, x, y, flux = values.values()
-        nearest = (period - 0.5 * self.size) * self.pixel_scale_arcsec - torch.maximum(x.abs(), y.abs())
-        within = flux_within((nearest / radius).clamp(min=0).cpu().numpy(), n.cpu().numpy())
-        far = used & (torch.as_tensor(within) < 1 - _WRAPPED_FLUX)
-        row, slot = (index.to(images.device) for index in far.nonzero(as_tuple=True))
-        if len(row) == 0:
+        host = {field.name: getattr(components, field.name).cpu().numpy() for field in fields(components)}
+        nearest = (periods - 0.5 * self.size)[:, None] * self.pixel_scale_arcsec - np.maximum(np.abs(host["x"]), np.abs(host["y"]))
+        reach = host["half_light_radius"] * radius_of_all_but(_WRAPPED_FLUX, host["sersic_index"])
+        galaxy, slot = np.nonzero((reach > nearest) & (host["flux"] != 0).any(axis=-1))
+        if len(galaxy) == 0:
             return
-        n, radius, q, angle, x, y = (v[row, slot] for v in (n, radius, q, angle, x, y))
-        radius, x, y = (v / self.pixel_scale_arcsec for v in (radius, x, y))
-        nodes = wrapped_nodes(n, q, torch.deg2rad(angle), radius, x, y, self.size, period)
-        for i, galaxy in enumerate(row.tolist()):
-            images[galaxy] -= flux[galaxy, slot[i], :, None, None] * spread(nodes[i], self.size)
+        own = {name: torch.as_tensor(value[galaxy, slot], dtype=torch.float32, device=self.device) for name, value in host.items()}
+        radius, x, y = (own[name] / self.pixel_scale_arcsec for name in ("half_light_radius", "x", "y"))
+        period = torch.as_tensor(periods[galaxy], dtype=torch.float32, device=self.device)
+        angle = torch.deg2rad(own["position_angle"])
+        nodes = wrapped_nodes(own["sersic_index"], own["axis_ratio"], angle, radius, x, y, self.size, period)
+        different, which = np.unique(galaxy, return_inverse=True)
+        light = torch.zeros(len(different), *own["flux"].shape[1:], *nodes.shape[1:], device=self.device)
+        light.index_add_(0, torch.as_tensor(which, device=self.device), own["flux"][:, :, None, None] * nodes[:, None])
+        for row, at_nodes in zip(different.tolist(), light, strict=True):
+            images[row].sub_(spread(at_nodes, self.size))
 
     def _profile(self, n: Tensor, radius: Tensor, q: Tensor, angle: Tensor, grid: _Grid) -> Float[Tensor, "b ky kx"]:
         """F(n, kappa) of each component on the grid."""
@@ -215,18 +260,16 @@ class _Grid:
         # the half plane k_y >= 0 says all of a real image; this way round, the larger of the two FFTs is along memory
         k_y = 2 * math.pi * np.fft.rfftfreq(period, pixel_scale_arcsec)
         k_x = 2 * math.pi * np.fft.fftfreq(period, pixel_scale_arcsec)
-        transfer = psf.transfer(k_y, k_x, pixel_scale_arcsec)
         self.period, self.shape = period, (len(k_y), len(k_x))
         self.k_y = torch.as_tensor(k_y, dtype=torch.float32, device=device)
         self.k_x = torch.as_tensor(k_x, dtype=torch.float32, device=device)
-        self.round = not np.iscomplexobj(transfer)
-        # a real transfer function is kept twice, beside the real and the imaginary part: half the work of a complex product
-        kept = np.repeat(transfer, 2, axis=-1) if self.round else transfer
-        self.transfer = torch.as_tensor(kept, dtype=torch.float32 if self.round else torch.complex64, device=device)
-
-    def filter(self, spectrum: Tensor) -> None:
-        """Multiply by the transfer function, in place."""
-        (torch.view_as_real(spectrum).flatten(-2) if self.round else spectrum).mul_(self.transfer)
+        self.real = psf.even
+        if psf.even:  # kept twice, beside the real and the imaginary part of a spectrum: half the work of a complex product
+            index = np.minimum(np.arange(period), period - np.arange(period)).repeat(2)
+            transfer = psf.transfer(k_y, k_y, pixel_scale_arcsec).take(index, axis=-1)
+        else:
+            transfer = psf.transfer(k_y, k_x, pixel_scale_arcsec)
+        self.transfer = torch.as_tensor(transfer, dtype=torch.float32 if psf.even else torch.complex64, device=device)
 
 
 def _shift(x: Tensor, y: Tensor, centre: float, grid: _Grid) -> Tensor:

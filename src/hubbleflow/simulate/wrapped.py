@@ -23,9 +23,11 @@ import functools
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from scipy.special import gammaincinv
 
-from hubbleflow.sersic import b_n
+from hubbleflow.sersic import N_MAX, N_MIN, b_n
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,7 +48,7 @@ def wrapped_nodes(
     x: Float[Tensor, " b"],
     y: Float[Tensor, " b"],
     size: int,
-    period: int,
+    period: Float[Tensor, " b"],
 ) -> Float[Tensor, "b node node"]:
     """Flux a pixel that the copies of unit-flux components put on the stamp, at its Chebyshev nodes.
 
@@ -55,20 +57,21 @@ def wrapped_nodes(
     nodes, _ = _chebyshev(size, str(n.device))
     b = torch.as_tensor(b_n(n.cpu().numpy()), dtype=torch.float32, device=n.device)
     ln_norm = 2 * n * b.log() - torch.log(2 * math.pi * n) - torch.lgamma(2 * n) - torch.log(q * radius * radius)
-    column = lambda v: v[:, None, None]  # noqa: E731
-    cos, sin, minus_b, half_power = column(torch.cos(angle)), column(torch.sin(angle)), column(-b), column(0.5 / n)
+    cos, sin = torch.cos(angle), torch.sin(angle)
 
     def brightness(dx: Tensor, dy: Tensor) -> Tensor:
-        major, minor = dx * cos + dy * sin, (dy * cos - dx * sin) / column(q)
-        rho2 = (major * major + minor * minor) / column(radius * radius)
-        return torch.exp(torch.addcmul(column(ln_norm), minus_b, rho2.pow(half_power)))
+        column = lambda v: v.view(-1, *(1,) * (dx.ndim - 1))  # noqa: E731
+        major, minor = dx * column(cos) + dy * column(sin), (dy * column(cos) - dx * column(sin)) / column(q)
+        rho2 = (major.square_() + minor.square_()) / column(radius * radius)
+        return torch.addcmul(column(ln_norm), column(-b), rho2.pow_(column(0.5 / n))).exp_()
 
-    far = torch.tensor(_FAR, dtype=n.dtype, device=n.device) * period
-    total = brightness(-column(x) - far[:, 0], -column(y) - far[:, 1]).sum(dim=-1, keepdim=True)
-    total = total + column(outside_flux(n, b, radius, q, angle, (_RINGS + 0.5) * period)) / period**2
-    for i, j in _NEAR:
-        total = total + brightness(nodes - column(x + i * period), nodes[:, None] - column(y + j * period))
-    return total
+    near, far = (torch.tensor(copies, dtype=n.dtype, device=n.device) for copies in (_NEAR, _FAR))
+    in_periods = lambda centre, copies: centre[:, None] + copies * period[:, None]  # noqa: E731
+    far_light = brightness(-in_periods(x, far[:, 0]), -in_periods(y, far[:, 1])).sum(dim=-1)
+    far_light += outside_flux(n, b, radius, q, angle, (_RINGS + 0.5) * period) / period**2
+    dx = nodes - in_periods(x, near[:, 0])[..., None]
+    dy = nodes - in_periods(y, near[:, 1])[..., None]
+    return brightness(dx[:, :, None, :], dy[:, :, :, None]).sum(dim=1) + far_light[:, None, None]
 
 
 def spread(at_nodes: Float[Tensor, "*b node node"], size: int) -> Float[Tensor, "*b y x"]:
@@ -83,9 +86,10 @@ def outside_flux(
     radius: Float[Tensor, " b"],
     q: Float[Tensor, " b"],
     angle: Float[Tensor, " b"],
-    half_side: float,
+    half_side: float | Float[Tensor, " b"],
 ) -> Float[Tensor, " b"]:
     """Fraction of a galaxy's flux outside a centred square of side 2 `half_side` (same unit as `radius`)."""
+    half_side = torch.as_tensor(half_side, dtype=radius.dtype, device=radius.device).view(-1, 1)
     direction = torch.arange(_ANGLES, device=n.device) * (2 * math.pi / _ANGLES)
     edge = half_side / torch.maximum(direction.cos().abs(), direction.sin().abs())
     phi = direction[None, :] - angle[:, None]
@@ -94,6 +98,18 @@ def outside_flux(
     beyond = torch.special.gammaincc((2 * n)[:, None].expand_as(rho), b[:, None] * rho.pow(1 / n[:, None]))
     weight = 1 / e2
     return (beyond * weight).sum(dim=1) / weight.sum(dim=1)
+
+
+def radius_of_all_but(fraction: float, n: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Radius (half-light radii) outside which a Sersic profile has `fraction` of its flux; interpolated in a table, to 1e-3."""
+    index, radius = _radii(fraction)
+    return np.interp(n, index, radius)
+
+
+@functools.lru_cache(maxsize=4)
+def _radii(fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    n = np.geomspace(N_MIN, N_MAX, 200)
+    return n, (gammaincinv(2 * n, 1 - fraction) / b_n(n)) ** n
 
 
 @functools.lru_cache(maxsize=16)
