@@ -13,6 +13,8 @@ What is fitted, and to what (the data stay outside the repository; the numbers a
 - Sizes and Sersic indices per redshift and mass, and how they hang together with star formation (rank correlations): GALFIT and FAST of
   3D-HST / CANDELS COSMOS (van der Wel et al. 2012, 2014; Skelton et al. 2014), at the band nearest to rest 5000 A: F125W to z = 1.5,
   F160W beyond.
+- Beyond z = 1.2, types; and at all redshifts, star formation per type and mass, and what to take from Taylor's masses: 3D-HST
+  (`calibration/infrared.py`).
 - Ranks of types within a mass and a redshift: from the mock population itself, drawn with all of the above.
 """
 
@@ -23,6 +25,7 @@ import json
 import sys
 from pathlib import Path
 
+import infrared
 import numpy as np
 from astropy.table import Table
 from scipy.stats import norm, rankdata
@@ -38,10 +41,11 @@ DEEP_Z = np.array([1.6, 2.0, 2.5, 3.0, 4.0])
 MAGNITUDE_P = np.array([0.02, 0.16, 0.5, 0.84, 0.98])
 TYPE_P = np.array([0, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1])
 OFFSET_TYPE = np.array([0.3, 1.5, 2.5])  # old, middling, young
-ABSOLUTE = np.arange(-25.0, -14.4, 0.5)
-MASS = np.arange(7.5, 12.1, 0.5)
-STRUCTURE_EDGES = np.array([0.2, 0.5, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 4.0])
+ABSOLUTE = np.arange(-29.0, -14.4, 0.5)
+MASS = np.arange(7.5, 12.1, 0.25)
+STRUCTURE_EDGES = np.array([0.2, 0.35, 0.5, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 4.0])
 STRUCTURE_P = np.array([0, 0.05, 0.16, 0.3, 0.5, 0.7, 0.84, 0.95, 1])
+EPOCHS = np.array([0.2, 1.2, 2.0, 4.0])  # within which the rare, massive galaxies are taken together
 LEAST = 40  # galaxies a cell
 
 
@@ -50,14 +54,17 @@ def main(data: Path) -> None:
     z = np.quantile(z[(z > 0.01) & (z < 4)], np.linspace(0, 1, 129))
     result = {"source": "python calibration/population.py: GalaxiesML, zCOSMOS-bright 20k, HSC S16A massive, 3D-HST / CANDELS COSMOS"}
     result["redshift_quantiles"] = np.r_[0.01, z[1:-1], 4.0]
-    result |= photometry(data)
+    beside = data.parent if data.name == "catalogs" else data
+    hst = infrared.Infrared.read(_csv(data / "cosmos_3dhst_galfit_fast.csv.gz"), beside / "sed_filters")
+    result |= photometry(data, hst)
+    result["mass_offset"], result["specific_sfr"] = infrared.mass_offset(hst), infrared.specific_sfr(hst)
     result["log_radius_kpc"], result["sersic_index"], result["rank_correlation"] = structure(data)
     write(result)
     result["type_rank"] = type_ranks()
     write(result)
 
 
-def photometry(data: Path) -> dict[str, object]:
+def photometry(data: Path, hst: infrared.Infrared) -> dict[str, object]:
     """Magnitudes per redshift; types per redshift and absolute magnitude; offsets and scatter of colours."""
     mag, z = zcosmos(data)
     offset_z = np.array([np.median(z[(z >= a) & (z < b)]) for a, b in itertools.pairwise(EDGES)])
@@ -79,13 +86,13 @@ def photometry(data: Path) -> dict[str, object]:
     covariance = np.array([_covariance(residual[(z >= a) & (z < b)]) for a, b in cells])
     magnitudes = np.array([np.quantile(mag[(z >= a) & (z < b), 2], MAGNITUDE_P) for a, b in cells])
     middles = (EDGES[1:] + EDGES[:-1]) / 2
-    types = type_table(np.r_[z, bright_z], np.r_[mag[:, 2], bright_mag[:, 2]], np.r_[t, bright_t], middles)
+    types = type_table(np.r_[z, bright_z], np.r_[mag[:, 2], bright_mag[:, 2]], np.r_[t, bright_t], middles, hst)
     print("type medians (rows z, columns M):\n", ABSOLUTE, "\n", np.column_stack([types["x"], types["values"][:, :, 4]]).round(2))
     return {
         "magnitude_redshift": np.r_[offset_z, DEEP_Z],
         "magnitude_probabilities": MAGNITUDE_P,
         # above zCOSMOS's limit in z: HSC's deeper spectroscopic samples (DEEP2, VVDS, VUDS), a straight line by eye
-        "magnitude_quantiles": np.vstack([magnitudes, (22.85 + 0.45 * (DEEP_Z - 1.5))[:, None] + np.array([-1.7, -0.75, 0.0, 0.65, 1.1])]),
+        "magnitude_quantiles": np.vstack([magnitudes, (22.9 + 0.5 * (DEEP_Z - 1.5))[:, None] + np.array([-1.2, -0.6, 0.0, 0.55, 0.95])]),
         "spectral_type": types,
         "offset_redshift": np.r_[offset_z, 2.2],  # what zCOSMOS's photometry asks for fades out above it
         "offset_type": OFFSET_TYPE,
@@ -137,8 +144,8 @@ def _covariance(residual: np.ndarray) -> np.ndarray:
     return np.corrcoef(residual[inside].T) * half[:, None] * half
 
 
-def type_table(z: np.ndarray, mag_i: np.ndarray, t: np.ndarray, nodes: np.ndarray) -> dict[str, np.ndarray]:
-    """Quantiles of the type per redshift and M; above zCOSMOS's types turn bluer (chosen: what is bright in the rest UV is young)."""
+def type_table(z: np.ndarray, mag_i: np.ndarray, t: np.ndarray, nodes: np.ndarray, hst: infrared.Infrared) -> dict[str, np.ndarray]:
+    """Quantiles of the type per redshift and M: zCOSMOS's and HSC's, beyond them 3D-HST's."""
     absolute = mag_i - distance_modulus(z) - spectra().k_correction(np.ones_like(z), z)
     values = np.full((len(nodes), len(ABSOLUTE), len(TYPE_P)), np.nan)
     for i, (low, high) in enumerate(itertools.pairwise(EDGES)):
@@ -161,10 +168,8 @@ def type_table(z: np.ndarray, mag_i: np.ndarray, t: np.ndarray, nodes: np.ndarra
             real = (z >= low) & (z < high)
             values[i] += np.quantile(t[real], TYPE_P) - np.quantile(drawn[np.repeat(real, 5)], TYPE_P)
         values[:] = np.sort(values.clip(0, 5), axis=-1)
-    last = np.quantile(t[(z > 1.0) & (z < 1.3)], TYPE_P)
-    floor = (0.3, 1.0, 1.3, 1.5, 1.5)  # spectroscopy there is of galaxies bright in the rest ultraviolet
-    deep = np.stack([np.tile(np.clip(last + s, f, 4.6), (len(ABSOLUTE), 1)) for s, f in zip((0.6, 0.8, 0.9, 1.0, 1.0), floor, strict=True)])
-    return {"x": np.r_[nodes, DEEP_Z], "y": ABSOLUTE, "p": TYPE_P, "values": np.concatenate([values, deep])}
+    deep_z, deep = infrared.deep_types(hst, ABSOLUTE)
+    return {"x": np.r_[nodes, deep_z], "y": ABSOLUTE, "p": TYPE_P, "values": np.concatenate([values, deep])}
 
 
 def structure(data: Path) -> tuple[dict, dict, np.ndarray]:
@@ -175,8 +180,14 @@ def structure(data: Path) -> tuple[dict, dict, np.ndarray]:
     shape = (len(nodes), len(MASS), len(STRUCTURE_P))
     sizes, indices, scores = np.full(shape, np.nan), np.full(shape, np.nan), []
     for i, (low, high) in enumerate(itertools.pairwise(STRUCTURE_EDGES), start=1):
+        epoch = np.searchsorted(EPOCHS, low, side="right") - 1
         for j, middle in enumerate(MASS):
-            cell = (z >= low) & (z < high) & (np.abs(mass - middle) < 0.3)
+            cell = (z >= low) & (z < high) & (np.abs(mass - middle) < 0.22)
+            rare = (z >= EPOCHS[epoch]) & (z < EPOCHS[epoch + 1]) & (mass > 10.6)
+            if middle >= 10.75 and cell.sum() < LEAST:
+                # the rarest: all massive ones of an epoch, moved along the slope of the relation
+                sizes[i, j] = np.quantile((np.log10(radius) + 0.6 * (middle - mass))[rare], STRUCTURE_P.clip(0.02, 0.98))
+                indices[i, j] = np.quantile(n[rare].clip(0.3, 6.0), STRUCTURE_P.clip(0.02, 0.98))
             if cell.sum() >= LEAST:
                 sizes[i, j] = np.quantile(np.log10(radius[cell]), STRUCTURE_P.clip(0.01, 0.99))
                 indices[i, j] = np.quantile(n[cell].clip(0.3, 6.0), STRUCTURE_P.clip(0.01, 0.99))

@@ -37,6 +37,13 @@ def die_at_three(task):
     return task
 
 
+def end_at_three(task):
+    if task == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)  # a long task
+    return task
+
+
 def slow_failure(task):
     raise TimeoutError("the function's own")
 
@@ -127,9 +134,10 @@ def test_what_is_not_taken_is_not_done(farm, tmp_path):
     assert 1 <= len(list(tmp_path.iterdir())) <= 2 * AHEAD + 1
 
 
-def test_a_killed_worker_is_said_in_one_sentence():
+@pytest.mark.parametrize("function", [die_at_three, end_at_three])
+def test_a_killed_worker_is_said_in_one_sentence(function):
     with Farm.open(workers=2) as farm, pytest.raises(InputError, match="a worker process was killed .*fewer workers"):
-        list(farm.map(die_at_three, range(8)))
+        list(farm.map(function, range(8)))
 
 
 def test_workers_have_one_thread_and_load_no_torch_of_their_own(monkeypatch):

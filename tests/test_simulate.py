@@ -12,6 +12,7 @@ from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.sersic import flux_within
 from hubbleflow.simulate import Components, Kolmogorov, Moffat, PSFImage, Renderer, effective_psf, simulate
+from hubbleflow.simulate.blocks import Look, Task, check_device, draw_block
 from hubbleflow.simulate.kinds import KINDS
 from hubbleflow.simulate.noise import add_noise, sky_counts
 from hubbleflow.simulate.scene import draw_scene
@@ -274,6 +275,25 @@ def test_numbers_out_of_range_are_refused(tmp_path, bad):
         simulate(tmp_path / "mock.h5", **({"n": 2, "progress": False} | bad))
 
 
+@pytest.mark.parametrize("device", ["foo", "", "cpu:x", "meta", "mps"])
+def test_unknown_devices_are_refused(tmp_path, device):
+    with pytest.raises(InputError, match="device must be cpu or cuda .*but '.*' was given") as caught:
+        simulate(tmp_path / "mock.h5", n=2, device=device, progress=False)
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("device", "count"), [("cuda", 0), ("cuda:1", 1), ("cuda:99", 8)])
+def test_gpus_that_are_not_there_are_refused(tmp_path, monkeypatch, device, count):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(InputError, match=f"device '{device}' was asked for, but torch finds {count} CUDA GPUs here: choose cpu"):
+        simulate(tmp_path / "mock.h5", n=2, device=device, progress=False)
+    assert not list(tmp_path.iterdir())
+    task = Task(1, 0, 2, Look(HSC, 32), device=device)
+    with pytest.raises(InputError, match="torch finds"):  # a cluster's worker says so, too
+        draw_block(task)
+    check_device(device, elsewhere=True)
+
+
 @pytest.mark.parametrize(
     ("bad", "sentence"),
     [
@@ -303,6 +323,47 @@ def test_impossible_telescopes_are_refused():
         Renderer(64, 0.2, PSFImage(np.ones((1, 5, 5)), SCALE))(one())
     with pytest.raises(InputError, match=r"fluxes in 2 band\(s\) but the PSF has 1"):
         Renderer(64, SCALE, SMALL)(one(flux=(1.0, 2.0)))
+
+
+@pytest.mark.parametrize(("name", "size"), [("hsc-wide", 256), ("sdss", 64), ("hsc-wide", 64)])
+def test_neighbours_have_their_density_on_stamps_of_any_size(name, size):
+    survey, blocks = Survey.get(name), 4
+    scenes = [draw_scene(5, block, survey, size, structure=False) for block in range(blocks)]
+    stamps = sum(len(scene) for scene in scenes)
+    # 31 an arcmin2, on the stamp and 2 arcsec around it
+    expected = 31 * ((size * survey.pixel_scale_arcsec + 4) / 60) ** 2
+    count = np.concatenate([scene.columns["true_neighbours"] for scene in scenes])
+    assert count.mean() == pytest.approx(expected, abs=3 * np.sqrt(expected / stamps))
+    assert count.var() == pytest.approx(expected, rel=3 * np.sqrt((2 + 1 / expected) / stamps))  # Poisson
+    for scene in scenes:  # and what is counted is there to be drawn, beside bulge and disc
+        lit = (scene.components.flux > 0).any(dim=-1)
+        assert np.array_equal(lit[:, 2:].sum(dim=1), scene.columns["true_neighbours"])
+
+
+def test_crowded_galaxies_are_drawn_right_and_alike_in_any_batch():
+    rng = np.random.default_rng(3)
+    counts = (0, 1, 16, 17, 40)  # they are transformed 16 at a time
+    values = [rng.uniform(low, high, (5, 40)) for low, high in ((0.5, 4), (0.1, 0.6), (0.3, 1), (0, 180), (-4, 4), (-4, 4))]
+    flux = rng.uniform(1, 100, (5, 40, 2)) * (np.arange(40) < np.array(counts)[:, None])[..., None]
+    components = Components(*(torch.as_tensor(value, dtype=torch.float32) for value in (*values, flux)))
+    renderer = Renderer(64, SCALE, Moffat((0.6, 0.8)))
+    together = renderer(components)
+    assert not together[0].any()
+    for row, count in enumerate(counts):
+        assert torch.equal(renderer(components[row : row + 1])[0], together[row])
+        # the same light one component at a time, each a galaxy of its own
+        single = {name: getattr(components, name)[row, :count, None] for name in components.__dataclass_fields__}
+        if count:
+            total = renderer(Components(**single)).sum(dim=0)
+            assert torch.allclose(total, together[row], atol=2e-4 * float(total.max()))
+
+
+def test_a_crowded_sky_is_the_same_in_any_batch_and_process(tmp_path):
+    options = {"survey": "sdss", "image_size": 64, "seed": 2, "progress": False}
+    whole = simulate(tmp_path / "whole.h5", n=300, **options)
+    assert whole.columns["true_neighbours"].max() > 12
+    again = simulate(tmp_path / "again.h5", n=270, batch_size=7, workers=2, **options)
+    assert np.array_equal(again.images[:], whole.images[:270])
 
 
 def test_every_component_of_a_scene_can_be_drawn():

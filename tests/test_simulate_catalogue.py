@@ -11,10 +11,12 @@ from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, QTable, Table
 
 from hubbleflow.errors import InputError
-from hubbleflow.simulate import KINDS, Moffat, Renderer
+from hubbleflow.galaxies import GalaxySet
+from hubbleflow.simulate import KINDS, Moffat, Renderer, simulate
 from hubbleflow.simulate.catalogue import Catalogue, read_catalogue
 from hubbleflow.simulate.psf import PSFImage
 from hubbleflow.survey import Survey
+from hubbleflow.tables import write_table
 
 HSC = Survey.get("hsc-wide")
 ONE = Survey.get("hsc-i")
@@ -83,6 +85,7 @@ def test_any_table_that_astropy_reads(tmp_path, name):
 
 def test_parquet(tmp_path):
     pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    pytest.importorskip("pandas", reason="astropy reads Parquet with pandas")
     table().write(tmp_path / "g.parquet")
     assert len(read_catalogue(tmp_path / "g.parquet", HSC)) == 3
 
@@ -105,9 +108,41 @@ def test_units_are_converted(tmp_path):
     given["position_angle"] = [0.0, np.pi / 2, -np.pi / 4] * u.rad
     catalogue = read(tmp_path, given)
     assert catalogue.radius == pytest.approx([0.6, 1.2, 0.3]) and catalogue.position_angle == pytest.approx([0, 90, -45])
-    given["half_light_radius"] = [3.0, 4.0, 5.0] * u.pix
-    with pytest.raises(InputError, match="half_light_radius.*is in pix: convert it to arcsec"):
-        read_catalogue(written(tmp_path, given, "pix.ecsv"), HSC)
+    given["axis_ratio"] = [50, 60, 70] * u.percent
+    assert read_catalogue(written(tmp_path, given, "percent.ecsv"), HSC).axis_ratio == pytest.approx([0.5, 0.6, 0.7])
+
+
+@pytest.mark.parametrize("unit", [u.mag, u.ABmag, u.Unit("AB mag", parse_strict="silent")])
+def test_magnitudes_may_say_that_they_are(tmp_path, unit):
+    given = table()
+    given["g_mag"].unit = unit
+    assert np.array_equal(read(tmp_path, given).mag[:, 0], given["g_mag"])
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "sentence"),
+    [
+        ("half_light_radius", "pix", "half_light_radius.*is in pix: convert it to arcsec"),
+        ("half_light_radius", "mag", "half_light_radius.*is in mag: convert it to arcsec"),
+        ("position_angle", "arcsec2", "position_angle.*is in arcsec2: convert it to deg"),
+        ("g_mag", "nJy", "g_mag.*is in nJy: convert it to AB magnitudes"),
+        ("g_mag", "mag(ST)", r"g_mag.*is in mag\(ST\): convert it to AB magnitudes"),
+        ("g_mag", "arcsec", "g_mag.*is in arcsec: convert it to AB magnitudes"),
+        ("g_mag", "dex", "g_mag.*is in dex: convert it to AB magnitudes"),
+        ("redshift", "km / s", "redshift.*is in km / s: convert it to a number without a unit"),
+        ("redshift", "mag", "redshift.*is in mag: convert it to a number without a unit"),  # a magnitude called z
+        ("sersic_index", "arcsec", "sersic_index.*is in arcsec: convert it to a number without a unit"),
+        ("axis_ratio", "arcsec", "axis_ratio.*is in arcsec: convert it to a number without a unit"),
+        ("axis_ratio", "rad", "axis_ratio.*is in rad: convert it to a number without a unit"),
+    ],
+)
+def test_other_units_are_refused(tmp_path, name, unit, sentence):
+    given = table()
+    given[name] = np.array([5.5, 6.0, 5.1]) if name == "g_mag" else np.array([0.3, 0.4, 0.5])  # good numbers, were it not for the unit
+    given[name].unit = unit
+    with pytest.raises(InputError, match=sentence) as caught:
+        read(tmp_path, given)
+    assert "\n" not in str(caught.value)
 
 
 def test_angles_are_drawn_where_there_are_none(tmp_path):
@@ -119,6 +154,71 @@ def test_angles_are_drawn_where_there_are_none(tmp_path):
     shorter = read_catalogue(written(tmp_path, table(20, position_angle=None), "short.ecsv"), HSC, 1)
     assert np.array_equal(first.position_angle[:20], shorter.position_angle)  # of a row, not of the table's length
     assert read_catalogue(written(tmp_path, table(), "with.ecsv"), HSC).notes == ()
+
+
+def test_a_set_that_was_simulated_is_a_catalogue(tmp_path):
+    mock = simulate(tmp_path / "mock.h5", n=40, seed=3, image_size=32, progress=False)
+    write_table(mock, tmp_path / "mock.ecsv")
+    of_set, of_table = (read_catalogue(tmp_path / name, HSC, image_size=32) for name in ("mock.h5", "mock.ecsv"))
+    truth = of_set.scene(HSC).columns
+    for name in ("object_id", "redshift", "category", "true_half_light_radius", "true_sersic_index", "true_axis_ratio", "true_x", "true_y"):
+        assert np.array_equal(truth[name], mock.columns[name]), name
+        assert np.array_equal(of_table.scene(HSC).columns[name], mock.columns[name]), name
+    assert np.array_equal(truth["true_position_angle"], mock.columns["true_position_angle"])
+    assert np.array_equal(truth["true_y_mag"], mock.columns["true_y_mag"])
+    again = simulate(tmp_path / "again.h5", catalogue=tmp_path / "mock.h5", noise=False, image_size=32, progress=False)
+    bright = (mock.columns["true_half_light_radius"] < 0.4) & (mock.category != "Merging")
+    seen = HSC.magnitude(again.images[:].sum(axis=(2, 3)))[bright]
+    assert seen[:, 2] == pytest.approx(mock.columns["true_i_mag"][bright], abs=0.15) and bright.sum() > 5
+
+
+def test_other_hdf5_files(tmp_path):
+    table().write(tmp_path / "table.h5", path="galaxies")  # astropy's own
+    assert len(read_catalogue(tmp_path / "table.h5", HSC)) == 3
+    GalaxySet(np.zeros((2, 5, 8, 8), np.float32), HSC, {"redshift": np.array([0.1, 0.2])}).write(tmp_path / "set.h5")
+    with pytest.raises(InputError, match="has no column g_mag .*only object_id, redshift"):
+        read_catalogue(tmp_path / "set.h5", HSC)
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "set.h5").read_bytes()[:3000])
+    with pytest.raises(InputError, match="cut.h5"):
+        read_catalogue(tmp_path / "cut.h5", HSC)
+
+
+@pytest.mark.parametrize(
+    ("category", "axis_ratio", "count"),
+    [
+        ("Edge-on with Bulge", 0.61, 1),
+        ("Edge-on without Bulge", 1.0, 1),
+        ("Edge-on without Bulge", 0.6, 0),
+        ("Cigar Shaped Smooth", 0.46, 1),
+        ("Cigar Shaped Smooth", np.float32(0.45), 0),
+        ("Round Smooth", 0.74, 1),
+        ("Round Smooth", np.float32(0.75), 0),  # what is stored of 0.75000001
+        ("In-between Round Smooth", 0.9, 1),
+        ("In-between Round Smooth", 0.6, 0),
+        ("Merging", 0.2, 0),
+    ],
+)
+def test_a_kind_that_the_axis_ratio_speaks_against_is_noted(tmp_path, capsys, category, axis_ratio, count):
+    given = table(category=["Disturbed", category, "Merging"], axis_ratio=[0.3, axis_ratio, 0.9])
+    notes = read(tmp_path, given).notes
+    assert len(notes) == count
+    path = tmp_path / "galaxies.ecsv"
+    if category == "Edge-on with Bulge":
+        drawn = simulate(tmp_path / "out.h5", catalogue=path, image_size=16)
+        assert "the kind of 1 of 3 galaxies is not what their axis ratio says, first in row 2 (Edge-on with Bulge, 0.61)" in notes[0]
+        assert drawn.provenance["notes"] == list(notes) and f"note: {notes[0]}" in capsys.readouterr().err
+        assert drawn.category[1] == category and drawn.columns["true_axis_ratio"][1] == np.float32(0.61)
+        first = simulate(tmp_path / "out.h5", 1, catalogue=path, image_size=16)
+        assert "notes" not in first.provenance  # the row is not among those drawn
+
+
+def test_provenance_says_what_was_drawn(tmp_path):
+    plain, kinds = written(tmp_path, table(), "plain.ecsv"), written(tmp_path, table(category=["Merging"] * 3), "kinds.ecsv")
+    for path, structure, found in ((plain, True, False), (kinds, True, True), (kinds, False, False)):
+        drawn = simulate(tmp_path / "out.h5", catalogue=path, structure=structure, image_size=16, progress=False)
+        assert (drawn.provenance["neighbours"], drawn.provenance["structure"]) == (False, found)
+        assert ("true_bar_fraction" in drawn.columns) == found and "true_neighbours" not in drawn.columns
+    assert simulate(tmp_path / "sky.h5", 2, image_size=16, progress=False).provenance["neighbours"]
 
 
 def test_rows_can_be_taken_and_sent(tmp_path):

@@ -104,6 +104,18 @@ def test_star_formation_follows_mass_and_redshift(galaxies):
     assert galaxies.quiescent[light].mean() < 0.3 < galaxies.quiescent[massive & (galaxies.redshift < 0.5)].mean()
 
 
+def test_masses_and_quiescence_stay_what_3d_hst_has_seen():
+    galaxies = draw_galaxies(np.random.default_rng(8), 60_000)
+    z, mass = galaxies.redshift, galaxies.log_mass
+    assert (mass[z > 1.2] > 12).mean() < 1e-3 and (mass[z > 1.2] > 11.5).mean() < 0.02  # the most massive of 18,779 has 11.7
+    assert 9.8 < np.median(mass[z > 2]) < 10.6
+    heavy = (mass > 10.5) & (mass < 11)
+    share = [galaxies.quiescent[heavy & (z > a) & (z < b)].mean() for a, b in ((0.2, 0.5), (0.5, 1.0), (1.2, 1.6), (2.0, 3.0))]
+    assert np.all(np.diff(share) < 0) and 0.55 < share[0] < 0.85 and 0.1 < share[-1] < 0.5
+    giants = (mass > 11) & galaxies.quiescent & (z < 1.2)
+    assert (galaxies.sersic_index[giants] < 1.5).mean() < 0.2
+
+
 def test_compact_galaxies_are_old(galaxies):
     cell = (galaxies.log_mass > 10.3) & (galaxies.log_mass < 10.9) & (galaxies.redshift > 0.4) & (galaxies.redshift < 0.9)
     old = galaxies.quiescent[cell]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 
 from hubbleflow.simulate.noise import add_noise, residual_rms, sky_counts, sky_table
 from hubbleflow.simulate.psf import Moffat
@@ -183,12 +184,23 @@ def test_a_point_source_is_the_renderers():
 
 
 def test_stars_fall_on_their_share_of_stamps_and_clear_of_the_target():
-    images, mask = blank(400, 40)
-    star = add_stars(images, mask, HSC, 5, np.arange(400), PSF, share=0.1)
+    (images, mask), size = blank(400, 40), 40
+    faint = replace(HSC, zero_point=15.0)  # nothing saturates: a star is the PSF
+    star = add_stars(images, mask, faint, 5, np.arange(400), PSF, share=0.1)
     has = np.isfinite(star)
-    assert 20 <= has.sum() <= 60 and star[has].min() >= 13 and star[has].max() <= 18
-    assert not images[~has].any() and not mask[~has].any()
-    assert (images[has][:, 2].max(axis=(1, 2)) > 0.5).all()
+    assert abs(has.sum() - 40) <= 3 * 6 and star[has].min() >= 13 and star[has].max() <= 18  # binomial, 3 sigma
+    assert not images[~has].any() and not mask.any()
+    # the brightest pixel holds what it does of a star that is anywhere in it, from a corner to the middle, and is clear of the target
+    seen = images[has][:, 2]
+    corner, middle = (point_source(np.ones(5), PSF, 41, 0.168, at, at)[2].max() for at in (0.084, 0.0))
+    share = seen.max(axis=(1, 2)) / faint.flux(star[has])
+    assert share.min() > 0.999 * corner and share.max() < 1.001 * middle and np.ptp(share) > 0.3 * (middle - corner)
+    row, column = np.unravel_index(seen.reshape(len(seen), -1).argmax(axis=1), (size, size))
+    distance = 0.168 * np.hypot(row - (size - 1) / 2, column - (size - 1) / 2)
+    assert distance.min() > 3.0 - 0.168 and {row.min() < 10, row.max() >= 30, column.min() < 10, column.max() >= 30} == {True}
+    images, mask = blank(400, 40)
+    assert np.array_equal(add_stars(images, mask, HSC, 5, np.arange(400), PSF, share=0.1), star, equal_nan=True)
+    assert mask[has].any() and not mask[~has].any()
     centre = mask[:, :, 19:21, 19:21].any(axis=(1, 2, 3))
     assert centre.mean() < 0.02  # only trails and the largest cores reach it
 
@@ -227,7 +239,18 @@ def test_stars_have_stellar_colours():
     assert (g - r).min() > 0.2 and (g - r).max() < 1.65
     giant = (g - r > 1.3) & (r - i > 0.9)
     assert giant.any() and np.corrcoef(r - i, i - z)[0, 1] > 0.95
-    assert np.median(np.diff(np.sort(i_mag))) < 0.01 and np.median(i_mag) > 15.9  # faint stars are more
+
+
+def test_star_counts_have_their_slope():
+    rng = np.random.default_rng(0)
+    i_mag = np.array([draw_magnitudes(rng, HSC)[0] for _ in range(5000)])
+
+    def p_value(slope: float) -> float:
+        """That the counts up to magnitude m, from 13 to 18, grow as 10^(slope m)."""
+        return kstest(10 ** (slope * i_mag), "uniform", (10 ** (slope * 13), 10 ** (slope * 18) - 10 ** (slope * 13))).pvalue
+
+    assert p_value(0.2) > 0.01
+    assert max(p_value(0.17), p_value(0.23)) < 1e-3  # so many stars would show another slope
 
 
 def test_a_stamp_too_small_for_a_star_has_none():

@@ -155,7 +155,7 @@ def calibration(mock: Galaxies, folder: Path) -> None:
         running(axis, mock.redshift[heavy], drawn[heavy], steps, "C0")
         axis.set(xlabel="redshift", ylabel=name)
     axes[1, 2].set(title="3D-HST")
-    axes[2, 2].set(ylim=(-13, -8), title="3D-HST (not fitted)")
+    axes[2, 2].set(ylim=(-13, -8), title="3D-HST (limited in H)")
     near, real_near = (mock.redshift > 0.5) & (mock.redshift < 1.2), (zh > 0.5) & (zh < 1.2)
     masses = np.arange(9.0, 11.6, 0.25)
     running(axes[2, 1], mass[real_near], np.log10(radius[real_near]), masses, "k")

@@ -10,6 +10,8 @@ the farm. What is computed must depend on the task alone; then neither the numbe
 
 Local workers are started afresh ("spawn": a fork of a process that runs torch's threads may hang). They have one thread each,
 since there is one of them a core; they do not see the user's script; Ctrl-C is their parent's business; they end with it, however it ends.
+SIGTERM ends a worker's task at once and the worker within `GRACE_S`, but never in the middle of a result: half of one would leave the
+parent waiting for the other half.
 Dask's workers are started by Dask, by its `LocalCluster`, `dask worker` or dask-jobqueue, with hubbleflow installed; its nannies,
 too, give each process one thread.
 """
@@ -39,6 +41,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 AHEAD = 2  # tasks a worker under way or done and not yet taken: enough that none waits for the next
 CONNECT_S = 10.0  # how long a Dask scheduler may take to answer
+GRACE_S = 2.0  # from SIGTERM to a worker's end: enough to send a result that is on its way
 PATIENCE_S = 30.0  # without any Dask worker, after which that is said
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -107,18 +110,18 @@ class Processes(Farm):
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+        self._pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
 
     def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         _check_importable(function)
 
         def submit(task: T) -> _Future[R]:
             with _clean_start():  # the pool starts a process when a task finds none idle
-                return self._pool.submit(function, task)
+                return self._pool.submit(_work, function, task)
 
         try:
             yield from _in_order(submit, tasks, lambda: AHEAD * self.workers, lambda future: future.result())
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, _Stopped) as error:
             raise InputError("a worker process was killed (out of memory?): try again with fewer workers") from error
 
     def close(self) -> None:
@@ -243,6 +246,40 @@ def _clean_start() -> Iterator[None]:
                 os.environ[name] = value
         if blocked is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # a Ctrl-C that came meanwhile is raised here
+
+
+class _Stopped(BaseException):
+    """A worker's task was ended by SIGTERM; no function that catches its own errors must catch this."""
+
+
+def _begin() -> None:
+    """What a worker does first."""
+    _end_with_parent()
+    signal.signal(signal.SIGTERM, _end_soon)
+
+
+def _work(function: Callable[[T], R], task: T) -> R:
+    """function(task), in a worker: SIGTERM ends it."""
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        raise _Stopped  # it has come, and this is what had been sent here before
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return function(task)
+    finally:
+        if signal.getsignal(signal.SIGTERM) == _stop:
+            signal.signal(signal.SIGTERM, _end_soon)
+
+
+def _end_soon(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end = threading.Timer(GRACE_S, os._exit, (128 + number,))
+    end.daemon = True
+    end.start()
+
+
+def _stop(number: int, frame: object) -> None:
+    _end_soon(number, frame)
+    raise _Stopped
 
 
 def _end_with_parent() -> None:

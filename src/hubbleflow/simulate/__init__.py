@@ -11,6 +11,7 @@ blocks       one block of galaxies from description to pixels, in any process
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from hubbleflow.errors import InputError
 from hubbleflow.farm import Farm, cores
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter
 from hubbleflow.simulate.blobs import Blobs
-from hubbleflow.simulate.blocks import Look, draw_block, effective_psf, tasks
+from hubbleflow.simulate.blocks import Look, check_device, draw_block, effective_psf, tasks
 from hubbleflow.simulate.catalogue import read_catalogue
 from hubbleflow.simulate.kinds import KINDS
 from hubbleflow.simulate.noise import add_noise, check_survey
@@ -81,7 +82,8 @@ def simulate(
         seed: a galaxy depends on (seed, its number) only: not on n, batch size, number of workers or the machines they run on.
         survey: a name (see `Survey.names`) or a `Survey` with linear flux.
         image_size: pixels on a side.
-        catalogue: a table of galaxies to draw instead of the mock population (see `simulate.catalogue`): exactly those, one a stamp.
+        catalogue: a table of galaxies to draw instead of the mock population (see `simulate.catalogue`): exactly those, one a stamp,
+            without neighbours, and without structure where their kind is not given.
         structure: False for bulge and disc alone.
         noise: False for noiseless images.
         neighbours: False for one galaxy a stamp.
@@ -90,13 +92,14 @@ def simulate(
         workers: processes on this machine; the number of cores for more than 10,000 galaxies, else one, where not given.
         dask: address of a Dask scheduler whose workers do the work instead.
         batch_size: galaxies rendered at a time.
-        device: where to render ("cpu", "cuda").
-        progress: show a bar on stderr.
+        device: where to render ("cpu", "cuda", "cuda:1").
+        progress: show a bar on stderr, and before it what a catalogue's reader should know.
 
     Returns: the set, opened lazily from `out`.
 
     Raises:
-        InputError: a number out of range; a survey without flux, zero point, PSF or noise; an impossible row of the catalogue.
+        InputError: a number out of range; no such device; a survey without flux, zero point, PSF or noise; an impossible row of the
+            catalogue.
 
     Example:
         >>> import tempfile
@@ -106,6 +109,7 @@ def simulate(
     """
     survey = Survey.get(survey) if isinstance(survey, str) else survey
     check_survey(survey)
+    check_device(device, elsewhere=dask is not None)
     rows = None if catalogue is None else read_catalogue(catalogue, survey, seed, image_size)
     n = n if n is not None else 2000 if rows is None else len(rows)
     for name, value, least, most in (
@@ -118,6 +122,11 @@ def simulate(
             raise InputError(f"{name} must be a whole number of at least {least} and at most {most:g}, but {value!r} was given.")
     if seeing not in SEEING:
         raise InputError(f"seeing must be {' or '.join(SEEING)}, but {seeing!r} was given.")
+    if rows is not None:  # what is done, and so what is written down
+        rows = rows[: int(n)]
+        neighbours, structure = False, structure and rows.kind is not None
+        for note in rows.notes if progress else ():
+            print(f"note: {note}", file=sys.stderr)
     look = Look(survey, int(image_size), noise, neighbours, structure, seeing, bright_stars)
     provenance = {"command": "simulate", "seed": int(seed), "n": int(n), "survey": survey.name, "image_size": int(image_size)}
     provenance |= {"source": "hubbleflow mock sky" if catalogue is None else f"catalogue {Path(catalogue).name}"}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from hubbleflow.errors import InputError
 from hubbleflow.simulate.noise import add_noise
 from hubbleflow.simulate.psf import Moffat
 from hubbleflow.simulate.render import Components, Renderer
@@ -85,7 +86,12 @@ def tasks(seed: int, n: int, look: Look, catalogue: Catalogue | None = None, bat
 
 
 def draw_block(task: Task) -> Drawn:
-    """Draw one block."""
+    """Draw one block.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    check_device(task.device)
     look, survey, first = task.look, task.look.survey, task.block * BLOCK
     assert survey.pixel_scale_arcsec is not None  # noise.check_survey has seen to it
     indices = first + np.arange(task.count)
@@ -107,6 +113,18 @@ def draw_block(task: Task) -> Drawn:
     if look.noise:
         add_noise(images, survey, task.seed, indices)
     return Drawn(images, columns, effective_psf(renderer), mask)
+
+
+def check_device(name: str, elsewhere: bool = False) -> None:
+    """Raise InputError unless there is such a device here, or could be `elsewhere`, on a cluster's machines."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"device must be cpu or cuda (cuda:1 for the second GPU), but {name!r} was given.")
+    if device.type == "cuda" and not elsewhere and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device {name!r} was asked for, but torch finds {torch.cuda.device_count()} CUDA GPUs here: choose cpu.")
 
 
 def pointing_psf(seed: int, block: int, look: Look) -> Moffat:

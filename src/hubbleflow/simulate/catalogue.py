@@ -10,9 +10,15 @@
     object_id                                                 whole number; the row's running number where there is none
     x, y                                                      arcsec from the stamp's centre; 0 where there are none
 
-Every name may begin with `true_`, and then goes first: a table that `simulate` wrote is a catalogue, too. Capitals do not
-matter. Units in the table (ECSV, FITS) are converted to those above. Any format that astropy reads will do: FITS, ECSV, CSV, VOTable,
-Parquet where pyarrow is installed. Bad rows are refused, not repaired.
+Every name may begin with `true_`, and then goes first; capitals do not matter. Units in the table (ECSV, FITS) are converted to those
+above, but magnitudes must be in mag or mag(AB), and what has no unit above must have none. Any format that astropy reads will do: FITS,
+ECSV, CSV, VOTable, Parquet where pyarrow and pandas are installed; and a set of galaxies (HDF5) that `simulate` wrote, or its table.
+Its galaxies are drawn again as one Sersic profile each, with `true_sersic_index` and `true_axis_ratio`, and with structure of their kind
+from the new seed: their bulges' and discs' own colours and axis ratios are not in the table of truth.
+
+Bad rows are refused, not repaired. A kind that the axis ratio speaks against (edge-on with q > 0.6; round with q <= 0.75, cigar-shaped with
+q > 0.45, in-between outside of these) is no bad row, since people's votes and measured axis ratios often disagree: it is drawn with its
+axis ratio and keeps its kind, and a note, on stderr and in the set, says how many there are and which is the first.
 """
 
 from __future__ import annotations
@@ -26,10 +32,13 @@ import numpy as np
 import torch
 from astropy import units as u
 from astropy.table import Column, Table
+from h5py import is_hdf5
 
 from hubbleflow.errors import InputError
+from hubbleflow.galaxies import GalaxySet
+from hubbleflow.galaxy_file import open_hdf5
 from hubbleflow.sersic import N_MAX, N_MIN
-from hubbleflow.simulate.kinds import KINDS
+from hubbleflow.simulate.kinds import KINDS, contradicted
 from hubbleflow.simulate.population import Galaxies
 from hubbleflow.simulate.render import Components
 from hubbleflow.simulate.scene import Scene, float32
@@ -45,6 +54,7 @@ MOST_REDSHIFT = 20.0
 MOST_RADIUS = 300.0  # arcsec: to here the light on a stamp is right to 1 %; larger galaxies are a mistake of units
 MAGNITUDES = (5.0, 40.0)
 _STREAM = 4  # of the seed's random streams; noise.py, scene.py and blocks.py have others
+_AS_IT_IS = {"mag": ("", "mag", "mag(ab)", "abmag", "ab mag"), "": ("redshift",)}  # how tables write our units, in small letters
 _FITTING = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".txt": "ascii", ".dat": "ascii"}  # the others tell their format themselves
 
 
@@ -90,7 +100,15 @@ class Catalogue:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user should be told: sentences."""
-        return ("the catalogue has no position_angle: angles were drawn at random from the seed",) if self.drawn_angles else ()
+        notes = ["the catalogue has no position_angle: angles were drawn at random from the seed"] if self.drawn_angles else []
+        odd = contradicted(self.kind, self.axis_ratio) if self.kind is not None else np.zeros(len(self), bool)
+        if self.kind is not None and odd.any():
+            row = int(odd.argmax())
+            notes.append(
+                f"the kind of {odd.sum():,} of {len(self):,} galaxies is not what their axis ratio says, first in row {row + 1}"
+                f" ({self.kind[row]}, {self.axis_ratio[row]:.2f}): they are drawn with their axis ratio and keep their kind"
+            )
+        return tuple(notes)
 
     def scene(self, survey: Survey, rng: np.random.Generator | None = None) -> Scene:
         """The stamps of these rows: one Sersic profile each, and the table of truth, which holds the catalogue's own values.
@@ -181,17 +199,17 @@ def read_catalogue(path: str | os.PathLike[str], survey: Survey, seed: int = 1, 
     """
     table = _Columns(Path(path))
     angle = table.numbers(("position_angle",), "deg")
-    bands = [table.needed((f"{band}_mag",), None, *MAGNITUDES, "an AB magnitude") for band in survey.bands]
+    bands = [table.needed((f"{band}_mag",), "mag", *MAGNITUDES, "an AB magnitude") for band in survey.bands]
     half_side = np.inf
     if image_size is not None and survey.pixel_scale_arcsec is not None:
         half_side = 0.5 * image_size * survey.pixel_scale_arcsec
     return Catalogue(
         object_id=table.identifiers(),
-        redshift=table.needed(("redshift", "z", "specz_redshift"), None, 0, MOST_REDSHIFT, "a redshift"),
+        redshift=table.needed(("redshift", "z", "specz_redshift"), "", 0, MOST_REDSHIFT, "a redshift"),
         mag=np.stack(bands, axis=1),
         radius=table.needed(("half_light_radius", "r_e", "re"), "arcsec", 0, MOST_RADIUS, "a radius in arcsec", open_below=True),
-        sersic_index=table.needed(("sersic_index", "n"), None, N_MIN, N_MAX, "a Sersic index"),
-        axis_ratio=table.needed(("axis_ratio", "q"), None, 0, 1, "minor over major axis", open_below=True),
+        sersic_index=table.needed(("sersic_index", "n"), "", N_MIN, N_MAX, "a Sersic index"),
+        axis_ratio=table.needed(("axis_ratio", "q"), "", 0, 1, "minor over major axis", open_below=True),
         position_angle=angle if angle is not None else np.random.default_rng([seed, _STREAM]).uniform(0, 180, len(table)),
         x=table.offsets("x", half_side),
         y=table.offsets("y", half_side),
@@ -216,8 +234,8 @@ class _Columns:
         wanted = (*(f"true_{name}" for name in names), *names)
         return next((self.named[name] for name in wanted if name in self.named), None)
 
-    def numbers(self, names: tuple[str, ...], unit: str | None) -> Float[np.ndarray, " n"] | None:
-        """A column of finite numbers, or None where the table has none of the names."""
+    def numbers(self, names: tuple[str, ...], unit: str) -> Float[np.ndarray, " n"] | None:
+        """A column of finite numbers in a unit ("": none), or None where the table has none of the names."""
         found = self.find(names)
         if found is None:
             return None
@@ -227,16 +245,17 @@ class _Columns:
             example = repr(masked.ravel().tolist()[0])
             raise InputError(f"column {found!r} of {self.path} must hold one number a row, but row 1 has {example}")
         values = np.ma.filled(masked.astype(float), np.nan)
-        if unit is not None and column.unit is not None:
+        if column.unit is not None:
             try:
-                values = values * u.Unit(column.unit).to(unit)
+                values = values * _factor(column.unit, unit)
             except (u.UnitsError, ValueError, TypeError) as error:
-                raise InputError(f"column {found!r} of {self.path} is in {column.unit}: convert it to {unit}") from error
+                to = {"": "a number without a unit", "mag": "AB magnitudes"}.get(unit, unit)
+                raise InputError(f"column {found!r} of {self.path} is in {column.unit}: convert it to {to}") from error
         self.check(found, values, np.isfinite(values), "a finite number")
         return values
 
     def needed(
-        self, names: tuple[str, ...], unit: str | None, least: float, most: float, what: str, open_below: bool = False
+        self, names: tuple[str, ...], unit: str, least: float, most: float, what: str, open_below: bool = False
     ) -> Float[np.ndarray, " n"]:
         """A column that must be there, with values from `least` (itself not, if `open_below`) to `most`."""
         values = self.numbers(names, unit)
@@ -289,9 +308,26 @@ class _Columns:
         )
 
 
+def _factor(given: Any, wanted: str) -> float:
+    """What numbers in the given unit are multiplied by. Nothing is converted to AB magnitudes: Vega's or ST's need the filter."""
+    if str(given).lower() in _AS_IT_IS.get(wanted, ()):
+        return 1.0
+    if wanted == "mag":
+        raise u.UnitsError(str(given))
+    return float(u.Unit(given).to(wanted))
+
+
+def _is_set(path: Path) -> bool:
+    """Whether an HDF5 file holds galaxies' images; else it may be a table of astropy's."""
+    with open_hdf5(path) as file:
+        return "image" in file
+
+
 def _read(path: Path) -> Table:
     if not path.is_file():
         raise InputError(f"the catalogue {path} {'is a folder' if path.is_dir() else 'does not exist'}: expected a table of galaxies")
+    if is_hdf5(path) and _is_set(path):
+        return Table(GalaxySet.open(path).columns)
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".bz2", ".xz")]
     try:
         table = Table.read(path, format=_FITTING.get(suffixes[-1] if suffixes else ""))

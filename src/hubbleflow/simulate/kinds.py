@@ -33,6 +33,8 @@ SPIRAL = KINDS[5:8]
 EDGE_ON = KINDS[8:]
 EDGE_ON_COS_I = 0.2
 _ROUND, _CIGAR = 0.75, 0.45  # axis ratios that part round from in-between, and in-between from cigar-shaped
+_EDGE_ON_ROUNDEST = 0.6  # a galaxy seen from the side is hardly ever rounder, bulge and all (0.5 % of ours)
+_ROUNDING = 1e-6  # of axis ratios stored in single precision
 _BULGE = 0.12  # bulge-to-total from which an edge-on disc shows a bulge
 
 
@@ -60,8 +62,24 @@ def name_kinds(
     disturbed = u[0] > 1 - np.where(smooth, 0.02, np.minimum(0.03 * (1 + redshift) ** 2.2, 0.4))
     barred = u[1] < np.interp(redshift, [0, 0.8, 2], [0.35, 0.15, 0.05]) * np.clip((log_mass - 8.5) / 1.5, 0.2, 1)
     tight = u[2] < np.clip(0.25 + 1.2 * bulge_to_total, 0, 0.8)
-    roundness = np.where(axis_ratio > _ROUND, KINDS[2], np.where(axis_ratio > _CIGAR, KINDS[3], KINDS[4]))
+    roundness = _smooth_kind(axis_ratio)
     spiral = np.where(barred, KINDS[5], np.where(tight, KINDS[6], KINDS[7]))
     side = np.where(bulge_to_total > _BULGE, KINDS[9], KINDS[8])
     kind = np.where(smooth, roundness, np.where(cos_i < EDGE_ON_COS_I, side, spiral))
     return np.where(merging, KINDS[1], np.where(disturbed, KINDS[0], kind))
+
+
+def contradicted(kind: np.ndarray, axis_ratio: np.ndarray) -> np.ndarray:
+    """Which kinds a galaxy's axis ratio speaks against: smooth ones of another roundness, and edge-on discs rounder than 0.6.
+
+    >>> kind = np.array(["Round Smooth", "Round Smooth", "Edge-on with Bulge", "Edge-on with Bulge", "Merging"])
+    >>> contradicted(kind, np.array([0.9, 0.3, 0.3, 0.9, 0.3])).tolist()
+    [False, True, False, True, False]
+    """
+    names = (_smooth_kind(axis_ratio - _ROUNDING), _smooth_kind(axis_ratio + _ROUNDING))
+    misnamed = np.isin(kind, SMOOTH) & (kind != names[0]) & (kind != names[1])
+    return misnamed | (np.isin(kind, EDGE_ON) & (axis_ratio > _EDGE_ON_ROUNDEST))
+
+
+def _smooth_kind(axis_ratio: np.ndarray) -> np.ndarray:
+    return np.where(axis_ratio > _ROUND, KINDS[2], np.where(axis_ratio > _CIGAR, KINDS[3], KINDS[4]))

@@ -6,12 +6,15 @@ One galaxy is drawn in this order, each step given those before it:
 2. i magnitude: quantiles of zCOSMOS-bright (I < 22.5) per redshift, continued by a straight line above z = 1.2; a share of bright targets
    comes from samples like SDSS's and BOSS's, which GalaxiesML holds too (`_TARGETS`: our choice, made so that the isophotal areas of the
    mocks are distributed as GalaxiesML's);
-3. spectral type: its quantiles per redshift and absolute magnitude in zCOSMOS and, for the most luminous, HSC's massive galaxies;
+3. spectral type: its quantiles per redshift and absolute magnitude in zCOSMOS and, for the most luminous, HSC's massive galaxies; beyond
+   z = 1.2 those of 3D-HST, whose types follow from J - H;
 4. magnitudes: the type's (`simulate.spectra`), plus zCOSMOS's offsets and scatter about the templates;
-5. stellar mass and star-formation rate: of the type and the luminosity (`simulate.spectra`); quiescent is what forms fewer stars
-   than 0.3 of its mass a Hubble time (Franx et al. 2008, ApJ 688, 770);
+5. stellar mass: of the type and the luminosity (`simulate.spectra`), on FAST's scale, which the sizes of step 6 are tied to; star-formation
+   rate: quantiles of FAST's sSFR per type and mass (a red galaxy may be dusty instead of old), fading as (1 + z)^2.5 below z = 0.75 (the
+   main sequence's: Speagle et al. 2014, ApJS 214, 15); quiescent is what forms fewer stars than 0.3 of its mass a Hubble time (Franx et
+   al. 2008, ApJ 688, 770);
 6. semi-major half-light radius and Sersic index: quantiles of 3D-HST's GALFIT table per redshift and mass (van der Wel et al. 2012, 2014),
-   at ranks that hang together with each other and with the rank of the galaxy's type as sSFR, n and R_e do there;
+   at ranks that hang together with each other and with the ranks of the galaxy's type and star formation as sSFR, n and R_e do there;
 7. solid shape and direction (`simulate.shapes`): discs 1 : b : c with b near 0.9 and c near 0.2 (Ryden 2004, ApJ 601, 214), spheroids
    c near 0.6 (Padilla & Strauss 2008, MNRAS 388, 1321);
 8. kind (`simulate.kinds`); smooth galaxies are one Sersic component, the others a disc of n <= 1 and a bulge that takes the rest, so that
@@ -35,7 +38,7 @@ from hubbleflow.simulate.cosmology import distance_modulus, kpc_per_arcsec, look
 from hubbleflow.simulate.kinds import name_kinds, smooth_probability
 from hubbleflow.simulate.quantiles import QuantileGrid
 from hubbleflow.simulate.shapes import apparent_axis_ratio, joint_half_light
-from hubbleflow.simulate.spectra import BANDS, log_specific_sfr, spectra
+from hubbleflow.simulate.spectra import BANDS, spectra
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,12 +49,13 @@ _TARGET_I_MAG = (17.2, 3.6, 0.6)
 _NEIGHBOUR_LIMIT = 25.0  # i magnitude of the faintest neighbours drawn
 _NEIGHBOURS_PER_ARCMIN2 = 31.0  # HSC: 22 galaxies / arcmin2 at i < 24.5 (Mandelbaum et al. 2018), counts rising 0.3 dex a mag
 _COUNT_SLOPE = 0.30  # dex of number per magnitude
+_MAIN_SEQUENCE = (0.75, 2.5)  # redshift below which star formation fades, and as which power of 1 + z
 _AGE_OF_UNIVERSE = 13.787  # Gyr, Planck18
 
 
 @dataclass(frozen=True)
 class Photometry:
-    """Steps 1-5: arrays (n,); `mag` is (n, 6) AB of the total light in `BANDS`."""
+    """Steps 1-5: arrays (n,); `mag` is (n, 6) AB of the total light in `BANDS`, `sfr_rank` the sSFR's among its like."""
 
     redshift: np.ndarray
     spectral_type: np.ndarray
@@ -59,6 +63,7 @@ class Photometry:
     log_mass: np.ndarray
     log_sfr: np.ndarray
     quiescent: np.ndarray
+    sfr_rank: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -156,8 +161,10 @@ def _photometry(rng: np.random.Generator, z: np.ndarray, mag_i: np.ndarray) -> P
     extra = np.zeros((len(z), len(BANDS)))
     extra[:, [1, 2, 4]] = g_r_z
     extra[:, 0], extra[:, 5] = g_r_z[:, 0] + 0.08 * normal[:, 3], g_r_z[:, 2] + 0.03 * normal[:, 4]
-    log_mass = spectra().log_mass(t, z, mag_i)
-    specific = log_specific_sfr(t)
+    log_mass = spectra().log_mass(t, z, mag_i) - np.interp(t, table["mass_offset"]["type"], table["mass_offset"]["dex"])
+    sfr_rank = rng.random(len(z))
+    since, power = _MAIN_SEQUENCE
+    specific = table["specific_sfr"].value(t, log_mass, sfr_rank) + power * np.log10(np.minimum(1 + z, 1 + since) / (1 + since))
     age = _AGE_OF_UNIVERSE - lookback_time(z)
     return Photometry(
         redshift=z,
@@ -166,6 +173,7 @@ def _photometry(rng: np.random.Generator, z: np.ndarray, mag_i: np.ndarray) -> P
         log_mass=log_mass,
         log_sfr=log_mass + specific,
         quiescent=specific < np.log10(0.3 / age) - 9,
+        sfr_rank=sfr_rank,
     )
 
 
@@ -230,9 +238,10 @@ def _magnitude(z: np.ndarray, probability: np.ndarray) -> np.ndarray:
 
 
 def _size_and_index(rng: np.random.Generator, photometry: Photometry) -> tuple[np.ndarray, np.ndarray]:
-    """log10 R_e / kpc and n, by a Gaussian copula of (old stars, n, R_e)."""
+    """log10 R_e / kpc and n, by a Gaussian copula of (old stars, n, R_e); the ranks of type and of star formation say how old."""
     table, z, mass = _table(), photometry.redshift, photometry.log_mass
-    old = ndtri(np.clip(1 - table["type_rank"].rank(z, mass, photometry.spectral_type), 1e-3, 1 - 1e-3))
+    ranks = np.stack([table["type_rank"].rank(z, mass, photometry.spectral_type), photometry.sfr_rank])
+    old = ndtri(np.clip(1 - ranks, 1e-3, 1 - 1e-3)).sum(axis=0) / np.sqrt(2)
     factor = np.linalg.cholesky(table["rank_correlation"])
     score = np.column_stack([old, rng.standard_normal((len(z), 2))]) @ factor.T
     rank_n, rank_size = ndtr(score[:, 1]), ndtr(score[:, 2])
@@ -242,4 +251,11 @@ def _size_and_index(rng: np.random.Generator, photometry: Photometry) -> tuple[n
 @functools.lru_cache(maxsize=1)
 def _table() -> dict[str, Any]:
     found = json.loads((files("hubbleflow.simulate") / "population.json").read_text())
-    return {name: QuantileGrid.read(v) if isinstance(v, dict) else np.array(v) for name, v in found.items()}
+    return {name: _entry(value) for name, value in found.items()}
+
+
+def _entry(value: Any) -> Any:
+    """A table of quantiles, a relation or plain numbers."""
+    if not isinstance(value, dict):
+        return np.array(value)
+    return QuantileGrid.read(value) if "values" in value else {name: np.array(v) for name, v in value.items()}

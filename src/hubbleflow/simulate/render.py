@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 PERIODS = (96, 128, 192, 256, 384, 512)  # pixels; products of small primes, for the FFT
 WRAPPED = 4e-4  # of the image's peak: where a component is fainter than this its light may wrap, to be subtracted
 _WRAPPED_FLUX = 1e-3  # of a component's flux: less than this outside the period is left where it is
+_TOGETHER = 16  # components of a galaxy transformed at a time: hundreds of neighbours on a wide stamp need no more memory than these
 _CACHE_PIXELS = 600_000  # band x period x (period / 2 + 1) x galaxies drawn at a time: their spectra stay in the CPU's cache
 
 
@@ -184,9 +185,14 @@ class Renderer:
 
     def _draw(self, some: Components, blobs: list[Blobs], grid: _Grid) -> Float[Tensor, "b band y x"]:
         used = (some.flux != 0).any(dim=-1)
-        values = (getattr(some, field.name)[used].to(self.device, torch.float32) for field in fields(some))  # galaxy by galaxy
-        n, radius, q, angle, x, y, flux = values
-        spectrum = self._mix(self._place(self._profile(n, radius, q, angle, grid), x, y, grid), flux, used.sum(dim=1).tolist())
+        portion = (used.cumsum(dim=1) - 1) // _TOGETHER  # by a galaxy's own components alone, so that its company changes no bit
+        spectrum = torch.empty(len(some), some.flux.shape[-1], 2 * math.prod(grid.shape), device=self.device)
+        for number in range(max(1, math.ceil(int(used.sum(dim=1).max()) / _TOGETHER))):
+            here = used & (portion == number)
+            values = (getattr(some, field.name)[here].to(self.device, torch.float32) for field in fields(some))  # galaxy by galaxy
+            n, radius, q, angle, x, y, flux = values
+            placed = self._place(self._profile(n, radius, q, angle, grid), x, y, grid)
+            self._mix(spectrum, placed, flux, here.sum(dim=1).tolist(), first=number == 0)
         for family in blobs:
             self._add_blobs(spectrum, family, grid)
         return self._to_pixels(self._filter(spectrum.view(*spectrum.shape[:2], *grid.shape, 2), grid), grid)
@@ -195,12 +201,13 @@ class Renderer:
         """Move each component to its place; spectra lie flat, real beside imaginary part."""
         return torch.view_as_real(profile * _shift(x, y, self._corner, grid)).flatten(1)
 
-    def _mix(self, placed: Tensor, flux: Tensor, counts: list[int]) -> Float[Tensor, "b band kykx2"]:
-        """A galaxy's bands from its components: one small matrix product."""
-        spectrum = placed.new_empty(len(counts), flux.shape[1], placed.shape[1])
+    def _mix(self, spectrum: Float[Tensor, "b band kykx2"], placed: Tensor, flux: Tensor, counts: list[int], first: bool) -> None:
+        """A galaxy's bands from its `first` components, or more of them added, in place: one small matrix product."""
         for out, light, own in zip(spectrum, flux.split(counts), placed.split(counts), strict=True):
-            torch.mm(light.T, own, out=out)
-        return spectrum
+            if first:
+                torch.mm(light.T, own, out=out)
+            elif len(own):
+                out.addmm_(light.T, own)
 
     def _add_blobs(self, spectrum: Float[Tensor, "b band kykx2"], family: Blobs, grid: _Grid) -> None:
         """Add a family's light, in place."""

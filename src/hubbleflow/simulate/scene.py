@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 BLOCK = 256
 _MARGIN_ARCSEC = 2.0  # neighbours stand up to this far outside the stamp: their light reaches in
-_MAX_NEIGHBOURS = 8
 _CENTRING_ARCSEC = 0.04  # scatter of a target's centre about the stamp's: catalogue positions fall between pixels
 _POPULATION, STRUCTURE = 0, 2  # a block's random streams; noise.py and seeing.py have others
 
@@ -64,11 +63,10 @@ def draw_scene(seed: int, block: int, survey: Survey, image_size: int, neighbour
         side = image_size * survey.pixel_scale_arcsec + 2 * _MARGIN_ARCSEC
         stamp, dx, dy, others = draw_neighbours(rng, BLOCK, side)
         place = np.arange(len(stamp)) - np.searchsorted(stamp, stamp)  # running number of a neighbour on its stamp
-        keep = place < _MAX_NEIGHBOURS
         # one Sersic profile is enough for a galaxy at the edge of the picture
-        values = (others.sersic_index, others.radius, others.axis_ratio, others.position_angle, dx, dy, survey.flux(others.mag)[:, bands])
-        parts = _appended(parts, stamp[keep], place[keep], [v[keep] for v in values])
-        count = np.bincount(stamp[keep], minlength=BLOCK)
+        values = [others.sersic_index, others.radius, others.axis_ratio, others.position_angle, dx, dy, survey.flux(others.mag)[:, bands]]
+        parts = _appended(parts, stamp, place, values)
+        count = np.bincount(stamp, minlength=BLOCK)
     tensors = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in parts.items()}
     columns = truth(targets, survey) | drawn.columns | {"true_x": x, "true_y": y, "true_neighbours": count}
     return Scene(float32(columns), Components(**tensors), drawn.blobs)
@@ -117,10 +115,10 @@ def _plain(galaxies: Galaxies, x: np.ndarray, y: np.ndarray, flux: np.ndarray, b
 
 def _appended(parts: dict[str, np.ndarray], stamp: np.ndarray, place: np.ndarray, values: list[np.ndarray]) -> dict[str, np.ndarray]:
     """The components with one more for each neighbour; unused slots keep harmless values and no flux."""
-    longer = {}
+    longer, slots = {}, int(place.max(initial=-1)) + 1
     for (name, part), value in zip(parts.items(), values, strict=True):
         harmless = np.ones if name in ("sersic_index", "half_light_radius", "axis_ratio") else np.zeros
-        more = harmless((len(part), _MAX_NEIGHBOURS, *part.shape[2:]))
+        more = harmless((len(part), slots, *part.shape[2:]))
         more[stamp, place] = np.clip(value, N_MIN, N_MAX) if name == "sersic_index" else value
         longer[name] = np.concatenate([part, more], axis=1)
     return longer

@@ -1,13 +1,12 @@
-r"""Magnitudes of a spectral type at a redshift, and what the type says of mass and star formation.
+r"""Magnitudes of a spectral type at a redshift, and what the type says of the mass.
 
 A type t runs from 0 (an old elliptical) over 1 (Sbc), 2 (Scd), 3 (irregular) and 4 (starburst) to 5 (25 Myr old): the templates of
 Benitez et al. (2004, ApJS 150, 1) through HSC's filters, behind Madau's (1995) intergalactic hydrogen, so that g fades from z = 2.9 on
 and is gone at 4. `calibration/spectra.py` writes the table; magnitudes are linear in t and z between its nodes.
 
-- stellar mass (Chabrier; Taylor et al. 2011, MNRAS 418, 1587, eq. 8; 0.1 dex):  log M = 1.15 + 0.70 (g-i)_0 - 0.4 M_i;
-- specific star-formation rate: the template's ultraviolet light over its mass, SFR = 0.88e-28 L_nu(2000 A) (Kennicutt 1998, ARA&A 36,
-  189, times 0.63 for Chabrier's stars), and 1.1 mag of dust at 2000 A for all but the elliptical (a mean; Salim et al. 2007, ApJS
-  173, 267).
+Stellar mass (Chabrier's stars; Taylor et al. 2011, MNRAS 418, 1587, eq. 8, from galaxies of z < 0.65; 0.1 dex):
+
+    log M = 1.15 + 0.70 (g-i)_0 - 0.4 M_i.
 """
 
 from __future__ import annotations
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 BANDS = ("u", "g", "r", "i", "z", "y")
 _I = BANDS.index("i")
-# log sSFR (1 / yr) of types 0, 1, 2, ... 5
-LOG_SPECIFIC_SFR = (-11.95, -10.21, -9.58, -9.05, -8.70, -8.09)
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Spectra:
         return self._between(self.k_correction_i[..., None], t, z)[:, 0]
 
     def log_mass(self, t: np.ndarray, z: np.ndarray, mag_i: np.ndarray) -> Float[np.ndarray, " n"]:
-        """log10 stellar mass / solar masses."""
+        """log10 stellar mass / solar masses, by Taylor et al.; `population.json` says what 3D-HST's masses are less than that."""
         rest = self.colours(t, np.zeros_like(z))
         absolute = mag_i - distance_modulus(z) - self.k_correction(t, z)
         return 1.15 + 0.70 * rest[:, BANDS.index("g")] - 0.4 * absolute
@@ -71,11 +68,6 @@ def spectra() -> Spectra:
     """The one table, read once."""
     table = json.loads((files("hubbleflow.simulate") / "spectra.json").read_text())
     return Spectra(*(np.array(table[name]) for name in ("type", "redshift", "band_minus_i", "k_correction_i")))
-
-
-def log_specific_sfr(t: np.ndarray) -> Float[np.ndarray, " n"]:
-    """log10 of the star-formation rate over the mass, 1 / yr."""
-    return np.interp(t, np.arange(len(LOG_SPECIFIC_SFR)), LOG_SPECIFIC_SFR)
 
 
 def _node(nodes: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
