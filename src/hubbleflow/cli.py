@@ -1,12 +1,16 @@
 """The command line: verbs only. Each reads galaxies or a model, calls one function, and says what came of it.
 
-Exit codes: 0 done; 2 bad input, with one sentence on stderr (--debug shows the traceback); 130 stopped by Ctrl-C.
+Exit codes: 0 done; 2 bad input, with one sentence on stderr (--debug shows the traceback); 130 stopped by Ctrl-C; 143 stopped by SIGTERM
+(kill, a batch system). However it is stopped, no part of a file is left, nor a worker process.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -59,7 +63,10 @@ def simulate(
     out: OutPath,
     n: Annotated[int | None, typer.Option("--n", "-n", help="how many galaxies; 2000, or all that are given")] = None,
     seed: Seed = 1,
-    survey: Annotated[str, typer.Option(help="whose depth, seeing and bands")] = "hsc-wide",
+    survey: Annotated[
+        str,
+        typer.Option(help="whose depth, seeing and bands; all get the same galaxies, to i = 23 and fainter: half are below sdss' noise"),
+    ] = "hsc-wide",
     image_size: Annotated[int, typer.Option("--image-size", "--size", help="pixels on a side")] = 64,
     catalogue: Annotated[
         Path | None,
@@ -81,7 +88,21 @@ def simulate(
 
         if catalogue is not None:
             raise InputError("--hst and --catalogue both say what to draw: give one of them.")
-        _report(simulate_hst(hst, out, n, seed=seed, survey=survey, image_size=image_size, noise=noise, workers=workers or 1))
+        others = {
+            "--no-structure": not structure,
+            "--no-neighbours": not neighbours,
+            "--seeing": seeing != "varied",
+            "--bright-stars": bright_stars,
+            "--dask": dask is not None,
+            "--device": device != "cpu",
+        }
+        if any(others.values()):
+            raise InputError(
+                f"--hst does not go with {', '.join(name for name, given in others.items() if given)}: HST's galaxies are drawn as they"
+                " are, one a stamp, at the survey's median seeing, by processes of this machine; leave it out."
+            )
+        workers = 1 if workers is None else workers
+        _report(simulate_hst(hst, out, n, seed=seed, survey=survey, image_size=image_size, noise=noise, workers=workers))
         return
     from hubbleflow.simulate import simulate as run
 
@@ -312,20 +333,31 @@ def generate(
 @app.command()
 def measure(
     galaxies: SetPath,
-    table: Annotated[Path | None, typer.Option(metavar="OUT.ecsv", help="also write the whole table: .ecsv, .fits or .csv")] = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="OUT.ecsv", help="also write the whole table: .ecsv, .fits, .csv or .parquet")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; all cores where not given")] = None,
+    dask: Annotated[str | None, typer.Option(help="address of a Dask scheduler whose workers do the work")] = None,
+    sersic: Annotated[bool, typer.Option("--sersic/--no-sersic", help="fit Sersic profiles")] = True,
+    shapes: Annotated[bool, typer.Option("--shapes/--no-shapes", help="measure Gini, M20, concentration, asymmetry, smoothness")] = True,
+    force: Annotated[bool, typer.Option("--force", help="measure afresh what has been measured, wholly or in part")] = False,
 ) -> None:
-    """Measure every galaxy of a set, into the file's group measured/."""
+    """Measure every galaxy of a set, into the file's group measured/; goes on where a killed run ended."""
     from hubbleflow.galaxies import GalaxySet
-    from hubbleflow.measure import measure_file, trusted
-    from hubbleflow.tables import write_table
+    from hubbleflow.measure import Recipe, is_measured, measure_file
+    from hubbleflow.tables import check_table_path, write_table
 
-    measured = measure_file(galaxies, workers)
+    if table is not None:
+        check_table_path(table)
+    recipe = Recipe(sersic=sersic, shapes=shapes)
+    again = not force and is_measured(GalaxySet.open(galaxies), recipe)
+    measured = measure_file(galaxies, workers, recipe=recipe, dask=dask, force=force)
     opened = GalaxySet.open(galaxies)
     if table is not None:
         write_table(opened, table)
-    good = int(trusted(measured.columns["flag"]).sum())
-    print(f"{galaxies}: {len(opened):,} galaxies measured in {', '.join(opened.bands)}; {len(opened) - good:,} flagged")
+    print(f"{galaxies}: {len(opened):,} galaxies measured in {', '.join(opened.bands)}; {measured.flag_counts['untrusted']:,} flagged")
+    if again:
+        print("they had been measured by this recipe before: --force measures them again")
 
 
 @app.command()
@@ -420,14 +452,45 @@ def _arguments(pairs: list[str]) -> dict[str, Any]:
     return values
 
 
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+class _Sigterm:
+    """SIGTERM raises `_Terminated`, as Ctrl-C raises KeyboardInterrupt, and ends our worker processes; `came` says whether it did."""
+
+    def __init__(self) -> None:
+        self.came = False
+        signal.signal(signal.SIGTERM, self._raise)
+        sys.unraisablehook = self._lost
+
+    def _raise(self, number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # `timeout`, for one, sends it twice: once is enough
+        self.came = True
+        for worker in multiprocessing.active_children():
+            worker.terminate()  # else we would wait for the end of their tasks
+        raise _Terminated
+
+    def _lost(self, lost: Any) -> None:
+        # What is raised while a destructor or a weak reference's callback runs is lost: the signal must come again.
+        if lost.exc_type is _Terminated:
+            signal.signal(signal.SIGTERM, self._raise)
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            sys.__unraisablehook__(lost)
+
+
 def main() -> None:
     """Entry point of the command `hubbleflow`."""
+    sigterm = _Sigterm()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], *(word for word in sys.argv[1:] if word != "--debug")]
     try:
         app()
     except InputError as error:
+        if sigterm.came:  # its workers had an end, and that was noticed first
+            _fail("stopped", 128 + signal.SIGTERM)
         if debug:
             raise
         _fail(str(error), 2)
@@ -435,6 +498,8 @@ def main() -> None:
         _fail(str(error), 130)
     except KeyboardInterrupt:
         _fail("stopped", 130)
+    except _Terminated:
+        _fail("stopped", 128 + signal.SIGTERM)
     except BrokenPipeError:
         os._exit(0)  # the reader of our output went away, e.g. `head`
 

@@ -1,8 +1,9 @@
-"""The table of a set written to a file: ECSV (units and descriptions kept), FITS or CSV."""
+"""The table of a set written to a file: ECSV or parquet (units and descriptions kept), FITS or CSV."""
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,16 @@ from hubbleflow.errors import InputError
 from hubbleflow.files import atomic_path
 from hubbleflow.galaxies import GalaxySet
 
-FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".csv": "ascii.csv"}
+FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".csv": "ascii.csv", ".parquet": "parquet"}
 
 
 def write_table(galaxies: GalaxySet, path: str | os.PathLike[str]) -> Path:
     """Write columns and measurements; the suffix chooses the format. In FITS, letters beyond ASCII are written as `\\xe9`.
 
     Raises:
-        InputError: the suffix is none of .ecsv, .fits, .csv, or the file cannot be written.
+        InputError: what `check_table_path` raises, or the file cannot be written.
     """
-    path = Path(path)
-    if path.suffix not in FORMATS:
-        raise InputError(f"cannot tell the format of table {path}: its name must end in {', '.join(FORMATS)}")
+    path = check_table_path(path)
     table = galaxies.table
     with atomic_path(path) as temporary:
         if path.suffix == ".fits":
@@ -30,4 +29,18 @@ def write_table(galaxies: GalaxySet, path: str | os.PathLike[str]) -> Path:
             for name in [name for name in table.colnames if table[name].dtype.kind == "U"]:  # nor a table anything but ASCII
                 table[name] = np.char.encode(np.asarray(table[name]), "ascii", "backslashreplace")
         table.write(temporary, format=FORMATS[path.suffix], overwrite=True)
+    return path
+
+
+def check_table_path(path: str | os.PathLike[str]) -> Path:
+    """The path, if a table can be written there: to be asked before the work that the table is of.
+
+    Raises:
+        InputError: the suffix is none of .ecsv, .fits, .csv, .parquet, or parquet is wanted and pyarrow is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise InputError(f"cannot tell the format of table {path}: its name must end in {', '.join(FORMATS)}")
+    if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise InputError(f"writing {path} needs pyarrow, which is not installed: pip install 'hubbleflow[parquet]'")
     return path

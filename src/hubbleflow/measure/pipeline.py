@@ -1,8 +1,8 @@
-"""Measure a whole set: block by block, on all cores, in order, the same numbers whatever the number of workers.
+"""Measure a whole set: block by block, on all cores or a cluster, in order, the same numbers whatever the number of workers.
 
-A stamp's numbers depend on nothing but its own pixels, so how the set is cut and who measures which block cannot
-change them. Images that lie on disk are read by the workers themselves; only their path and row numbers travel. The
-workers (`hubbleflow.farm`) import neither torch nor anything that does.
+Blocks are always the same rows of a set (`measure.block`), so who measures which cannot change a bit. Images that lie on disk are read by
+the workers themselves; only their path and row numbers travel. Workers (`hubbleflow.farm`) import torch only where profiles are fitted.
+Measuring a file goes on where a killed run of it ended (`measure.unfinished`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -19,17 +19,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hubbleflow.farm import Farm, cores
 from hubbleflow.galaxies import GalaxySet, write_measured
-from hubbleflow.measure import flags
-from hubbleflow.measure.columns import BAND_COLUMNS, assemble, row_values
+from hubbleflow.measure import flags, sersic_flags, shape_flags
+from hubbleflow.measure.block import BlockResult, block_size, blocks, measure_block
+from hubbleflow.measure.columns import column_table
 from hubbleflow.measure.recipe import Recipe
-from hubbleflow.measure.stamp import measure_stamp
-from hubbleflow.pixels import select
-from hubbleflow.survey import Survey
+from hubbleflow.measure.unfinished import Unfinished
+from hubbleflow.measured_file import canonical
 
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int
-
-BLOCK = 128  # galaxies a task
 ALONE = 4000  # band stamps below which starting workers costs more than it saves
 
 
@@ -75,40 +71,23 @@ class Measured:
         )
 
 
-@dataclass(frozen=True)
-class Block:
-    """Galaxies for one task: stacks in memory, or on disk and read by whoever measures them."""
-
-    images: Any
-    ivar: Any
-    mask: Any
-    survey: Survey
-    recipe: Recipe
-
-
-@dataclass(frozen=True)
-class BlockResult:
-    """Numbers of one block; the columns of `values` are BAND_COLUMNS."""
-
-    values: Float[np.ndarray, "n band column"]
-    band_flags: Int[np.ndarray, "n band"]
-    flag: Int[np.ndarray, " n"]
-    n_neighbours: Int[np.ndarray, " n"]
-
-
-def measure(galaxies: GalaxySet, workers: int | None = None, progress: bool = True, recipe: Recipe | None = None) -> Measured:
+def measure(
+    galaxies: GalaxySet, workers: int | None = None, progress: bool = True, recipe: Recipe | None = None, dask: str | None = None
+) -> Measured:
     """Measure every galaxy of a set, in every band.
 
     Args:
         galaxies: the set; its images may lie on disk and are never all in memory.
         workers: processes; None takes all cores for large sets and none beside this one for small ones.
         progress: whether to show a progress bar (on stderr).
-        recipe: thresholds and tolerances; the default is SExtractor's.
+        recipe: thresholds and tolerances, and which columns; the default is SExtractor's, with Sersic fits and shapes.
+        dask: address of a Dask scheduler whose workers do it instead; they must see the set's file under the same path.
 
     Raises:
-        InputError: `workers` is less than 1, or a worker was killed.
+        InputError: `workers` is less than 1, a worker was killed, or no Dask scheduler answers.
 
     Example:
+        >>> from hubbleflow.survey import Survey
         >>> y, x = np.mgrid[:32, :32] - 15.5
         >>> noise = np.random.default_rng(0).normal(0, 0.1, (2, 1, 32, 32))
         >>> images = (noise + 10 * np.exp(-(x**2 + y**2) / 18)).astype(np.float32)
@@ -116,65 +95,88 @@ def measure(galaxies: GalaxySet, workers: int | None = None, progress: bool = Tr
         >>> measured.columns["i_major_axis"].round(0).tolist(), measured.units["i_major_axis"]
         ([3.0, 3.0], 'pix')
     """
-    recipe = recipe or Recipe()
-    n, bands = len(galaxies), len(galaxies.survey.bands)
-    if workers is None:
-        workers = 1 if n * bands < ALONE else cores()
-    values = np.full((n, bands, len(BAND_COLUMNS)), np.nan)
-    band_flags, flag, n_neighbours = np.zeros((n, bands), np.int32), np.zeros(n, np.int32), np.zeros(n, np.int32)
-    first = 0
-    with Farm.open(workers) as farm, _bar(n, progress and n * bands >= ALONE // 2) as advance:
-        for result in farm.map(measure_block, _blocks(galaxies, recipe)):
-            rows = slice(first, first + len(result.flag))
-            values[rows], band_flags[rows], flag[rows], n_neighbours[rows] = (
-                result.values,
-                result.band_flags,
-                result.flag,
-                result.n_neighbours,
-            )
-            first = rows.stop
-            advance(len(result.flag))
-    columns, units, descriptions = assemble(galaxies.survey, values, band_flags, flag, n_neighbours)
-    attrs = {
-        **recipe.attrs(),
-        "flag_bits": {bit.name: int(bit) for bit in flags.DESCRIPTIONS},
-        "flag_untrusted": int(flags.UNTRUSTED),
-    }
-    return Measured(columns, units, descriptions, attrs)
+    return _measure(galaxies, workers, progress, recipe or Recipe(), dask, None)
 
 
-def measure_file(path: str | os.PathLike[str], workers: int | None = None, progress: bool = True, recipe: Recipe | None = None) -> Measured:
+def measure_file(
+    path: str | os.PathLike[str],
+    workers: int | None = None,
+    progress: bool = True,
+    recipe: Recipe | None = None,
+    dask: str | None = None,
+    force: bool = False,
+) -> Measured:
     """Measure every galaxy of an HDF5 file and write the columns into its group `measured/`, replacing what was there.
 
+    What a killed run has measured is not measured again. A file that has all columns of this recipe is left as it is: its
+    pixels are not compared with those that were measured, so ask for `force` where they have been changed in place.
+
+    Args:
+        path: the file.
+        workers, progress, recipe, dask: as for :func:`measure`.
+        force: measure everything afresh.
+
     Raises:
-        InputError: the file cannot be read or written.
+        InputError: the file cannot be read or written, and what `measure` raises.
     """
-    measured = measure(GalaxySet.open(path), workers, progress, recipe)
+    galaxies, recipe = GalaxySet.open(path), recipe or Recipe()
+    kept = Unfinished(path)
+    if force:
+        kept.forget()
+    elif is_measured(galaxies, recipe):
+        return _named(galaxies.measured, galaxies, recipe)
+    measured = _measure(galaxies, workers, progress, recipe, dask, kept)
     write_measured(path, measured.columns, measured.units, measured.descriptions, measured.attrs)
+    kept.forget()
     return measured
 
 
-def measure_block(block: Block) -> BlockResult:
-    """Measure the galaxies of one block, in this process."""
-    images, ivar, mask = (None if stack is None else np.asarray(stack[:]) for stack in (block.images, block.ivar, block.mask))
-    assert images is not None
-    results = [
-        measure_stamp(images[i], block.survey, block.recipe, None if ivar is None else ivar[i], None if mask is None else mask[i])
-        for i in range(len(images))
-    ]
-    return BlockResult(
-        np.array([[row_values(row) for row in result.rows] for result in results]),
-        np.array([[int(flag) for flag in result.band_flags] for result in results], np.int32),
-        np.array([int(result.flag) for result in results], np.int32),
-        np.array([result.n_neighbours for result in results], np.int32),
-    )
+def is_measured(galaxies: GalaxySet, recipe: Recipe | None = None) -> bool:
+    """Whether a set has all columns of a recipe, by that recipe."""
+    recipe = recipe or Recipe()
+    wanted = {name: canonical(value) for name, value in _attrs(recipe).items()}
+    return galaxies.recipe == wanted and set(column_table(galaxies.survey, recipe)) <= set(galaxies.measured)
 
 
-def _blocks(galaxies: GalaxySet, recipe: Recipe) -> Iterator[Block]:
-    for first in range(0, len(galaxies), BLOCK):
-        rows = slice(first, first + BLOCK)
-        images, ivar, mask = (select(stack, rows) for stack in (galaxies.images, galaxies.ivar, galaxies.mask))
-        yield Block(images, ivar, mask, galaxies.survey, recipe)
+def _measure(
+    galaxies: GalaxySet, workers: int | None, progress: bool, recipe: Recipe, dask: str | None, kept: Unfinished | None
+) -> Measured:
+    n, stamps = len(galaxies), len(galaxies) * len(galaxies.survey.bands)
+    if workers is None:
+        workers = 1 if stamps < ALONE or dask else cores()
+    known = kept.keys if kept else {}
+    size, columns = block_size(galaxies), dict[str, np.ndarray]()
+    with Farm.open(workers, dask) as farm, _bar(n, progress and stamps >= ALONE // 2) as advance:
+        for number, result in enumerate(farm.map(measure_block, blocks(galaxies, recipe, kept is not None, known))):
+            found = _found(number, result, kept)
+            for name, values in found.items():
+                columns.setdefault(name, np.empty(n, values.dtype))[number * size : number * size + result.n] = values
+            advance(result.n)
+    return _named(columns, galaxies, recipe)
+
+
+def _named(columns: Mapping[str, np.ndarray], galaxies: GalaxySet, recipe: Recipe) -> Measured:
+    """The recipe's columns, in its order, with units and descriptions."""
+    table = column_table(galaxies.survey, recipe)
+    units, descriptions = ({name: words[i] for name, words in table.items()} for i in (0, 1))
+    return Measured({name: columns[name] for name in table}, units, descriptions, _attrs(recipe))
+
+
+def _found(number: int, result: BlockResult, kept: Unfinished | None) -> Mapping[str, np.ndarray]:
+    if result.columns is None:  # as known
+        assert kept is not None
+        return kept.columns.pop(number)
+    if kept is not None:
+        kept.add(number, result.key, result.columns)
+    return result.columns
+
+
+def _attrs(recipe: Recipe) -> dict[str, Any]:
+    bits: dict[str, Any] = {}
+    for kind, module in (("flag", flags), ("sersic_flag", sersic_flags), ("shape_flag", shape_flags)):
+        bits[f"{kind}_bits"] = {bit.name: int(bit) for bit in module.DESCRIPTIONS}
+        bits[f"{kind}_untrusted"] = int(module.UNTRUSTED)
+    return {**recipe.attrs(), **bits}
 
 
 @contextmanager

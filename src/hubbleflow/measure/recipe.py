@@ -1,7 +1,8 @@
 """Every choice that the measurements rest on, in one place, with a name and a number.
 
 The recipe travels with the columns (attributes of the group `measured/`): two sets can be compared only when both
-were measured by the same one. Whatever changes a number in any column must change `number`.
+were measured by the same one. Whatever changes a number in any column must change `number`: the limits of the Sersic fit
+(`measure.sersic_fit.FitRecipe`) and of the shapes (`measure.nonparametric.ShapeRecipe`) are their defaults, and count too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import sep
+
+COLUMNS_ASKED_FOR = ("sersic", "shapes")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Recipe:
         sky_fraction: least share of the pixels to take the sky from: where fewer are free, the ellipses shrink.
         sparse_fraction: a stamp of which fewer pixels are usable is flagged.
         filled_reach: when they must shrink below this, the sky holds light of the sources, and is flagged.
+        sersic: whether to fit Sersic profiles; False leaves their columns out.
+        shapes: whether to measure concentration, asymmetry, smoothness, Gini, M20; False leaves their columns out.
     """
 
     threshold: float = 1.5
@@ -49,13 +54,19 @@ class Recipe:
     sparse_fraction: float = 0.5
     filled_reach: float = 4.0
     name: str = "sep-central"
-    number: int = 2
+    number: int = 3
+    sersic: bool = True
+    shapes: bool = True
 
     def attrs(self) -> dict[str, Any]:
-        """What is stored with the columns: name, number, every parameter, the version of sep."""
+        """What is stored with the columns: name, number, every parameter, the version of sep.
+
+        Not which columns were asked for: they are there or they are not, and their numbers are the same.
+        """
+        parameters = {name: value for name, value in asdict(self).items() if name not in COLUMNS_ASKED_FOR}
         return {
             "recipe": self.name,
             "recipe_number": self.number,
-            "recipe_parameters": json.dumps(asdict(self)),
+            "recipe_parameters": json.dumps(parameters),
             "sep": sep.__version__,
         }

@@ -112,7 +112,7 @@ def fit_sersic(
         usable = source.usable(rows)
         fit.dof[rows] = usable.sum(axis=(1, 2)) - len(VALUES)
         fit.flag[rows] = np.where(fit.dof[rows] < 1, SersicFlag.EMPTY, 0) | np.where(source.psf_usable(rows), 0, SersicFlag.NO_PSF)
-        begin[rows] = _theta(start_values(images[rows], source.psf_of(rows), usable) if start is None else start[rows], source.size)
+        begin[rows] = theta_of(start_values(images[rows], source.psf_of(rows), usable) if start is None else start[rows], source.size)
     fitted = np.flatnonzero((fit.flag & int(NO_VALUES)) == 0)
     theta = torch.as_tensor(begin[fitted], device=model.device)
     bounds = _bounds(theta, source.size, recipe)
@@ -185,7 +185,7 @@ def fluxes_in_other_bands(
     values = np.full((5, *shape[:2]), np.nan)
     dof, flag = np.zeros(shape[:2], int), np.repeat(fit.flag[:, None], shape[1], axis=1)
     model = SersicModel(shape[-1], device, dtype)
-    structure = _theta(Start(fit.x, fit.y, fit.radius, fit.axis_ratio, fit.position_angle, fit.sersic_index))
+    structure = theta_of(Start(fit.x, fit.y, fit.radius, fit.axis_ratio, fit.position_angle, fit.sersic_index))
     drawn = np.isfinite(structure).all(axis=1)
     for band in range(shape[1]):
         own = np.asarray(psf)[..., band, :, :]
@@ -264,7 +264,7 @@ def _take(fit: SersicFit, rows: np.ndarray, minimum: Minimum, at_bound: Tensor, 
     fit.flag[rows] |= np.where(converged, 0, SersicFlag.NOT_CONVERGED) | np.where(at_bound.cpu().numpy(), SersicFlag.AT_BOUND, 0)
 
 
-def _theta(start: Start, size: int | None = None) -> Float[np.ndarray, "n 6"]:
+def theta_of(start: Start, size: int | None = None) -> Float[np.ndarray, "n 6"]:
     """The fit's parameters; with a `size`, what is not finite is replaced by a round disc of 2 px in the middle of the stamp."""
     columns = [start.x, start.y, start.radius, start.axis_ratio, start.position_angle, start.sersic_index]
     values = np.stack([np.asarray(column, float) for column in columns], axis=1)

@@ -26,6 +26,10 @@ class SersicFlag(IntFlag):
     LOW_SNR = 1 << 6
     NEGATIVE_FLUX = 1 << 7
     POINT_LIKE = 1 << 8
+    PSF_GUESSED = 1 << 9
+    NO_OBJECT = 1 << 10
+    UNTRUSTED_OBJECT = 1 << 11
+    BEYOND_STAMP = 1 << 12
 
 
 DESCRIPTIONS: dict[SersicFlag, str] = {
@@ -38,9 +42,13 @@ DESCRIPTIONS: dict[SersicFlag, str] = {
     SersicFlag.LOW_SNR: "matched signal-to-noise ratio below the recipe's limit: the structure says little",
     SersicFlag.NEGATIVE_FLUX: "the best flux is not positive: the structure is NaN",
     SersicFlag.POINT_LIKE: "the radius is less than twice its error: it cannot be told from a point source",
+    SersicFlag.PSF_GUESSED: "the set has no PSF: a Moffat profile of the survey's stated seeing was used, and errors know nothing of that",
+    SersicFlag.NO_OBJECT: "no object was detected at the centre: no fit",
+    SersicFlag.UNTRUSTED_OBJECT: "what was fitted may not be the galaxy, or not all of it: saturated, off-centre, ambiguous, a hot pixel",
+    SersicFlag.BEYOND_STAMP: "the half-light radius is more than half of the stamp's side: it cannot be told from the sky",
 }
-NO_VALUES = SersicFlag.EMPTY | SersicFlag.NO_PSF
-NOTES = SersicFlag.POINT_LIKE
+NO_VALUES = SersicFlag.EMPTY | SersicFlag.NO_PSF | SersicFlag.NO_OBJECT
+NOTES = SersicFlag.POINT_LIKE | SersicFlag.PSF_GUESSED
 UNTRUSTED = SersicFlag(sum(DESCRIPTIONS)) & ~NOTES
 
 

@@ -28,13 +28,34 @@ DISPLAY_WHITE = 254.5  # an 8-bit picture is white from here on, whether its val
 
 
 @dataclass(frozen=True)
+class Scene:
+    """What was found in a stamp with a galaxy at its centre, for whoever measures on.
+
+    Attributes:
+        found: detections of each band, in the survey's order.
+        number: of the galaxy in the reference band's segments.
+        galaxy: sep's row of it.
+        neighbours: pixels that are other objects' in any band and not the galaxy's in the reference band.
+    """
+
+    found: list[Detections]
+    number: int
+    galaxy: np.void
+    neighbours: Bool[np.ndarray, "y x"]
+
+
+@dataclass(frozen=True)
 class StampResult:
-    """What was measured of one galaxy: a row and a flag a band, in the survey's order, and what concerns all."""
+    """What was measured of one galaxy: a row and a flag a band, in the survey's order, and what concerns all.
+
+    `scene` is None where no galaxy was found.
+    """
 
     rows: list[BandRow]
     band_flags: list[Flag]
     flag: Flag
     n_neighbours: int
+    scene: Scene | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +96,7 @@ def measure_stamp(
     main, note = _central(found[reference], (width - 1) / 2, (height - 1) / 2, recipe)
     flags[reference] |= note
     centrals = [main if b == reference else None for b in bands]
+    scene = None
     if main is not None:
         for b in bands:
             if b != reference:  # the same galaxy: looked for where the reference band has it
@@ -84,6 +106,7 @@ def measure_stamp(
         for b in bands:
             flags[b] |= _common_aperture(rows[b], found[b], main, hidden, recipe)
             rows[b].mag = float(survey.magnitude(rows[b].flux))
+        scene = Scene(found, main.number, main.found, hidden)
     else:
         for b in bands:
             flags[b] |= Flag.NOT_DETECTED | _negative_centre(found[b], recipe)
@@ -93,7 +116,7 @@ def measure_stamp(
             flags[b] |= _isophote(rows[b], images[b], found[b], one, survey, recipe)
     n_neighbours = len(found[reference].objects) - (main is not None)
     missing = Flag.MISSING_BAND if any(flags[b] & Flag.EMPTY for b in bands if b != reference) else Flag(0)
-    return StampResult(rows, flags, flags[reference] | missing, n_neighbours)
+    return StampResult(rows, flags, flags[reference] | missing, n_neighbours, scene)
 
 
 def _central(found: Detections, x: float, y: float, recipe: Recipe) -> tuple[_Central | None, Flag]:
@@ -165,7 +188,7 @@ def _isophote(row: BandRow, image: np.ndarray, found: Detections, one: _Central,
         flag |= Flag.DEBLEND_FAILED
     if objects["tnpix"] < recipe.minarea or objects["peak"] > recipe.hot_fraction * objects["flux"]:
         flag |= Flag.HOT_PIXEL
-    if _saturated(image, found.segments == one.number, survey):
+    if _saturated(image, (found.segments == one.number) & found.usable, survey):
         flag |= Flag.SATURATED
     return flag
 
@@ -173,7 +196,7 @@ def _isophote(row: BandRow, image: np.ndarray, found: Detections, one: _Central,
 def _saturated(image: np.ndarray, segment: Bool[np.ndarray, "y x"], survey: Survey) -> bool:
     # Noisy linear pixels never repeat a value exactly; 8-bit ones do, and there only white counts.
     values = image[segment]
-    white = values == values.max() if survey.linear else values >= DISPLAY_WHITE
+    white = values == values.max(initial=-np.inf) if survey.linear else values >= DISPLAY_WHITE
     return int(np.count_nonzero(white)) >= SATURATED_PIXELS
 
 

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hubbleflow.errors import InputError
 from hubbleflow.files import without_nan
 from hubbleflow.galaxies import GalaxySet
-from hubbleflow.measure import Flag, measure
+from hubbleflow.measure import Flag, Recipe, measure
 from hubbleflow.metrics.bins import Bins, choose_bins
 from hubbleflow.metrics.examples import Examples, choose_examples
 from hubbleflow.metrics.metric import all_metrics, pixel_functions
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     PredictRedshift = Callable[[GalaxySet], Float[np.ndarray, " n"]]
 
+# What sets that bring no measurements are measured by. No Sersic fit: the sky's sets ship their PSF and a generator's do not, so that one
+# would be fitted with the PSF and the other with a guess of it. Where both bring the columns, they are compared.
+RECIPE = Recipe(sersic=False, shapes=False)
 PREDICTED = "predicted_redshift"  # a set may bring its own predictions as a column of this name
 
 
@@ -191,12 +194,16 @@ def _measured_alike(real: GalaxySet, generated: GalaxySet, progress: bool) -> tu
     notes: tuple[str, ...] = ()
     if real.measured and generated.measured and real.recipe != generated.recipe:
         notes = ("the two sets had been measured by different recipes, so both were measured again",)
-        real, generated = (measure(galaxies, progress=progress).added_to(galaxies) for galaxies in (real, generated))
-    real, generated = (s if s.measured else measure(s, progress=progress).added_to(s) for s in (real, generated))
+        real, generated = (_measured(galaxies, progress) for galaxies in (real, generated))
+    real, generated = (s if s.measured else _measured(s, progress) for s in (real, generated))
     if real.recipe != generated.recipe:  # one brought columns of another recipe than ours of today
         notes = ("one set had been measured by another recipe than this version's, so both were measured again",)
-        real, generated = (measure(galaxies, progress=progress).added_to(galaxies) for galaxies in (real, generated))
+        real, generated = (_measured(galaxies, progress) for galaxies in (real, generated))
     return real, generated, notes
+
+
+def _measured(galaxies: GalaxySet, progress: bool) -> GalaxySet:
+    return measure(galaxies, progress=progress, recipe=RECIPE).added_to(galaxies)
 
 
 def _predictions(galaxies: GalaxySet, which: str, predict: PredictRedshift | None) -> Float[np.ndarray, " n"] | None:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hubbleflow.measure import sersic_flags, shape_flags
 from hubbleflow.measure.flags import trusted
+from hubbleflow.measure.nonparametric import SHAPE_COLUMNS
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, Shaped
@@ -87,12 +89,18 @@ class Sample:
         """Measured (or pixel) column `name` as float, NaN where it is flagged or not finite.
 
         A colour is taken in the reference band's aperture, so the reference band's flag decides; any other column
-        belongs to the band that its name begins with, and that band's flag decides. Pixel statistics carry no flags.
+        belongs to the band that its name begins with, and that band's flag decides. Numbers of a Sersic fit, or of a shape
+        without a model, must be trusted by its flag as well. Pixel statistics carry no flags.
         """
         if name not in self.measured:
             return finite(self.pixels[name])
         values = finite(self.measured[name])
-        band = name.split("_")[0]
+        band, _, quantity = name.partition("_")
+        kinds = (("sersic", sersic_flags, quantity.startswith("sersic_")), ("shape", shape_flags, quantity in SHAPE_COLUMNS))
+        for kind, bits, of_this_kind in kinds:
+            flag = self.measured.get(f"{self.survey.reference_band}_{kind}_flag")
+            if of_this_kind and flag is not None:
+                values[~bits.trusted(flag)] = np.nan
         own_flag = f"{band}_flag"
         if band == self.survey.reference_band or name in colours(self) or own_flag not in self.measured:
             return np.where(self.flagged, np.nan, values)
