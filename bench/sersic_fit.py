@@ -1,6 +1,6 @@
 """How well, and how fast, the batched Sersic fit finds the truth: galaxies drawn by GalSim, on one core.
 
-    OMP_NUM_THREADS=1 python bench/sersic_fit.py [--n 2000] [--neighbours]
+    OMP_NUM_THREADS=1 python bench/sersic_fit.py [--n 2000] [--neighbours] [--figure docs/figures/recovery.png]
 
 Single Sersic galaxies of HSC-Wide's pixels, seeing and sky noise in 64-pixel stamps: n 0.5-6 and R_e 0.2"-2" (semi-major) uniform in
 their logarithms, q 0.2-1 and i 18-25 uniform, centres within a pixel of the stamp's; a Moffat PSF (FWHM 0.6", beta 2.5), of which the fit
@@ -15,10 +15,12 @@ left out.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from pathlib import Path
 
 import galsim
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
@@ -80,6 +82,26 @@ def bootstrap(values: np.ndarray, rng: np.random.Generator) -> float:
     return float(np.std([half_width(rng.choice(values, len(values))) for _ in range(200)]))
 
 
+def plot(snr: np.ndarray, errors: dict[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    """Error of each quantity against S/N: every galaxy, and the running 16, 50 and 84 %; below, error over stated error."""
+    figure, axes = plt.subplots(2, 3, figsize=(10, 5.4), sharex=True, constrained_layout=True)
+    edges = np.geomspace(10, 3000, 13)
+    middles = np.sqrt(edges[1:] * edges[:-1])
+    for column, (name, (error, stated)) in zip(axes.T, errors.items(), strict=True):
+        for axis, values, limit in ((column[0], error, {"ln R_e": 0.6, "ln n": 1.0, "e": 0.3}[name]), (column[1], error / stated, 4)):
+            axis.plot(snr, values, ".", ms=2, color="0.7")
+            cells = [values[(snr >= a) & (snr < b) & np.isfinite(values)] for a, b in itertools.pairwise(edges)]
+            for p, style in ((0.16, "C0--"), (0.5, "C0"), (0.84, "C0--")):
+                axis.plot(middles, [np.quantile(c, p) if len(c) > 5 else np.nan for c in cells], style)
+            axis.axhline(0, color="k", lw=0.6)
+            axis.set(xscale="log", xlim=(10, 3000), ylim=(-limit, limit))
+        column[0].set_ylabel(f"{name}: fitted - true")
+        column[1].set(ylabel=f"{name}: (fitted - true) / error", xlabel="S/N")
+        for level in (-1, 1):
+            column[1].axhline(level, color="k", ls=":", lw=0.6)
+    figure.savefig(path, dpi=80)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -89,6 +111,7 @@ def main() -> None:
     parser.add_argument("--float64", action="store_true", help="compute in double precision")
     parser.add_argument("--batch", type=int, help="galaxies under way at a time")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--figure", type=Path, help="draw errors against S/N")
     asked = parser.parse_args()
     set_ = mock(asked.n)
     truth, images = set_["truth"], set_["galaxies"] + NOISE * set_["noise"]
@@ -136,6 +159,8 @@ def main() -> None:
                 f"{label:>8s} {rows.sum() if label else '':>5} {name:8s} {np.nanmedian(some):+8.4f} {half_width(some):8.4f}"
                 f" {bootstrap(some, rng):7.4f} {inside:8.1%} {last}"
             )
+    if asked.figure:
+        plot(snr, errors, asked.figure)
     print("flags:", {bit.name: int(((fit.flag & int(bit)) != 0).sum()) for bit in SersicFlag})
 
 

@@ -18,9 +18,22 @@ from hypothesis.extra import numpy as numpy_strategies
 
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
-from hubbleflow.measure import DESCRIPTIONS, UNTRUSTED, Flag, Recipe, measure, measure_file, measure_stamp, trusted
-from hubbleflow.measure.columns import BAND_COLUMNS, row_values
+from hubbleflow.measure import (
+    DESCRIPTIONS,
+    UNTRUSTED,
+    Flag,
+    Recipe,
+    flags,
+    measure,
+    measure_file,
+    measure_stamp,
+    sersic_flags,
+    shape_flags,
+    trusted,
+)
+from hubbleflow.measure.columns import BAND_COLUMNS, SERSIC_COLUMNS, row_values
 from hubbleflow.measure.detect import central, detect
+from hubbleflow.measure.nonparametric import SHAPE_COLUMNS
 from hubbleflow.measure.photometry import Aperture, half_light_radius, kron_aperture, without
 from hubbleflow.measure.sky import sky_of
 from hubbleflow.survey import Survey
@@ -660,7 +673,11 @@ def test_real_sdss_pictures(shared_data: Path):
 def test_documentation_names_every_column_and_flag():
     text = (Path(__file__).resolve().parents[1] / "docs" / "measure.md").read_text()
     missing = [f"b_{name}" for name in BAND_COLUMNS if f"`b_{name}`" not in text]
-    missing += [bit.name for bit in Flag if f"| {bit.value.bit_length() - 1} | {bit.name} |" not in text]
+    missing += [f"i_sersic_{name}" for name in SERSIC_COLUMNS if not name.endswith("_err") and f"`i_sersic_{name}`" not in text]
+    missing += [f"i_{name}" for name in SHAPE_COLUMNS if f"`i_{name}`" not in text]
+    modules = (flags, sersic_flags, shape_flags)
+    bits = [(module, bit) for module in modules for bit in module.DESCRIPTIONS]
+    missing += [bit.name for _, bit in bits if f"| {int(bit).bit_length() - 1} | {bit.name} |" not in text]
     untrusted = [line.split("|")[2].strip() for line in text.splitlines() if line.count("|") == 5 and "| yes |" in line]
     assert missing == []
-    assert untrusted == [bit.name for bit in Flag if bit & UNTRUSTED]
+    assert untrusted == [bit.name for module, bit in bits if bit & module.UNTRUSTED]

@@ -228,6 +228,7 @@ def train(
     data: Annotated[Path, typer.Argument(metavar="DATA.h5", help="the galaxies to learn from")],
     model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="the folder to write")],
     model: Annotated[str, typer.Option(help="which model; 'hubbleflow models' lists them")] = "edm",
+    scale: Annotated[str, typer.Option(help="paper: the published size; small: one for minutes on a CPU, where the model has one")] = "paper",
     condition: Annotated[str | None, typer.Option(help="columns to condition on, comma-separated: redshift, category, i_mag, ...")] = None,
     minutes: Annotated[float | None, typer.Option(help="budget in minutes")] = None,
     steps: Annotated[int | None, typer.Option(help="budget in steps: reproducible to the bit")] = None,
@@ -253,6 +254,7 @@ def train(
 
     recipe = Recipe(
         model=model,
+        scale=scale,
         conditions=_names(condition) or None,
         stretch=stretch,
         steps=steps,

@@ -52,6 +52,7 @@ class Recipe:
 
     Attributes:
         model: a registered model's name.
+        scale: "paper", the published size, or "small", one that trains in minutes on a CPU, where the model has one.
         conditions: columns to condition on.
         stretch: a stretch's name; None chooses by the survey.
         steps, minutes: the budget; the learning rate follows whichever is given (steps where neither is).
@@ -66,6 +67,7 @@ class Recipe:
     """
 
     model: str = "edm"
+    scale: str = "paper"
     conditions: tuple[str, ...] | None = None
     stretch: str | None = None
     steps: int | None = None
@@ -102,6 +104,8 @@ class Recipe:
         return replace(
             self,
             conditions=self.conditions or own.conditions,
+            stretch=self.stretch or own.stretch,
+            jitter=own.jitter if self.jitter is None else self.jitter,
             steps=self.steps or (None if self.minutes else own.steps),
             batch_size=self.batch_size or own.batch_size,
             learning_rate=self.learning_rate or own.learning_rate,
@@ -186,7 +190,7 @@ class Training:
         sigma_data = float(stretch(torch.from_numpy(statistics.sample)).std())
         kind = get_model(recipe.model)
         arguments = kind.arguments(TrainingSet(len(self.galaxies.bands), self.galaxies.image_size, self.conditions, round(sigma_data, 6)))
-        arguments |= kind.checked(recipe.arguments)
+        arguments |= kind.at_scale(recipe.scale) | kind.checked(recipe.arguments)
         fixed = {key: value for key, value in asdict(recipe).items() if key not in ("steps", "minutes", "save_every")}
         training = {
             **fixed,

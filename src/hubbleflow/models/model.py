@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+SCALES = ("paper", "small")
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """What a model may know of the galaxies when it is built.
@@ -55,17 +58,21 @@ class TrainingDefaults:
     condition_dropout: float = 0.1
     steps: int = 100_000
     conditions: tuple[str, ...] = ("redshift",)
+    stretch: str | None = None  # a stretch's name; None chooses by the survey
+    jitter: float | None = None  # of redshift in training; None is the condition's own
 
 
 class Model(nn.Module, ABC):
     """A network with its objective.
 
-    Subclasses set `name` (which registers them), `paper` and `defaults`, and define `arguments` and `loss`.
+    Subclasses set `name` (which registers them), `paper` and `defaults`, and define `arguments` and `loss`. Their constructor's defaults are
+    the paper's size; `small` holds the arguments of a narrower network that trains in minutes on a CPU, where there is one.
     """
 
     name: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     defaults: ClassVar[TrainingDefaults]
+    small: ClassVar[dict[str, Any]] = {}
     registered: ClassVar[dict[str, type[Model]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -81,6 +88,17 @@ class Model(nn.Module, ABC):
         Raises:
             InputError: the model cannot be trained on it, and why.
         """
+
+    @classmethod
+    def at_scale(cls, scale: str) -> dict[str, Any]:
+        """Constructor arguments of a scale: none for "paper", those of `small` for "small".
+
+        Raises:
+            InputError: there is no such scale.
+        """
+        if scale not in SCALES:
+            raise InputError(f"unknown scale {scale!r}: choose one of {', '.join(SCALES)}")
+        return dict(cls.small) if scale == "small" else {}
 
     @classmethod
     def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""A test set as large as GalaxiesML's, measured: 40,914 five-band 64-px galaxies, everything, on all cores. Time and memory.
+
+    python bench/scale.py [--n 40914] [--workers N] [--out runs/scale]
+
+The mock sky (HSC Wide, with neighbours) is drawn once and kept; `hubbleflow measure` runs in a process of its own. Memory is the peak of
+that process and of its largest worker, times the workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+
+from hubbleflow.farm import cores
+from hubbleflow.galaxies import GalaxySet
+from hubbleflow.simulate import simulate
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from memory import RUN
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--n", type=int, default=40_914)
+    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--out", type=Path, default=Path("runs/scale"))
+    asked = parser.parse_args()
+    path = asked.out / f"sky_{asked.n}.h5"
+    if not path.exists():
+        asked.out.mkdir(parents=True, exist_ok=True)
+        simulate(path, asked.n, seed=1, workers=asked.workers)
+    start = time.perf_counter()
+    words = ("measure", path, "--workers", asked.workers, "--force")
+    run = subprocess.run([sys.executable, "-c", RUN, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True)
+    seconds = time.perf_counter() - start
+    own, child = (int(v) / 1024 for v in run.stdout.split("PEAK")[1].split())
+    total = own + child * (asked.workers if asked.workers > 1 else 0)
+    with h5py.File(path) as file:
+        columns = len(file["measured"])
+    rows = len(GalaxySet.open(path).measured["flag"])
+    print(f"{rows:,} of {asked.n:,} galaxies, {columns} columns, {asked.workers} worker(s): {seconds / 60:.1f} min")
+    print(f"{1e3 * seconds * asked.workers / asked.n:.1f} ms of a core a galaxy")
+    print(f"memory: {own:.0f} MiB here, {child:.0f} MiB a worker, {total:.0f} MiB in all")
+
+
+if __name__ == "__main__":
+    main()
