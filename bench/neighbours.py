@@ -76,9 +76,8 @@ def main() -> None:
     for label, (columns, _) in runs.items():
         show(f"{label}, found", columns, truth, snr, after["n_neighbours"] > 0)
     lonely = (runs["alone"][0]["i_sersic_flag"] & int(SersicFlag.NEIGHBOUR_SUBTRACTED)) != 0
-    print(
-        f"fitted again: {touched.sum()} of {n} ({lonely.sum()} of those alone), {1e3 * (whole - before) / touched.sum():.2f} ms more for each"
-    )
+    cost = 1e3 * (whole - before) / max(touched.sum(), 1)
+    print(f"fitted again: {touched.sum()} of {n} ({lonely.sum()} of those alone), {cost:.2f} ms more for each")
 
 
 if __name__ == "__main__":

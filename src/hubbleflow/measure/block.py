@@ -112,7 +112,7 @@ def _columns(results: list[StampResult], block: Block, ivar: np.ndarray | None, 
     if block.recipe.sersic:
         from hubbleflow.measure.structure import sersic_columns  # torch
 
-        columns |= sersic_columns(results, survey, psf, ivar, guessed)
+        columns |= sersic_columns(results, survey, psf, ivar, guessed, block.recipe.subtract_neighbours)
     if block.recipe.shapes:
         columns |= shape_columns(results, survey, None if psf is None else fwhm_px(psf))
     return columns

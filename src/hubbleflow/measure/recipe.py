@@ -34,6 +34,7 @@ class Recipe:
         sky_fraction: least share of the pixels to take the sky from: where fewer are free, the ellipses shrink.
         sparse_fraction: a stamp of which fewer pixels are usable is flagged.
         filled_reach: when they must shrink below this, the sky holds light of the sources, and is flagged.
+        subtract_neighbours: whether neighbours whose light reaches the galaxy are fitted, too, and taken away (`measure.neighbours`).
         sersic: whether to fit Sersic profiles; False leaves their columns out.
         shapes: whether to measure concentration, asymmetry, smoothness, Gini, M20; False leaves their columns out.
     """
@@ -53,6 +54,7 @@ class Recipe:
     sky_fraction: float = 0.1
     sparse_fraction: float = 0.5
     filled_reach: float = 4.0
+    subtract_neighbours: bool = True
     name: str = "sep-central"
     number: int = 3
     sersic: bool = True

@@ -26,7 +26,8 @@ import torch
 from hubbleflow.errors import InputError
 from hubbleflow.measure.levenberg import Bounds, Minimum, Quadratic, minimise
 from hubbleflow.measure.sersic_flags import NO_VALUES, SersicFlag
-from hubbleflow.measure.sersic_model import PARAMETERS, SersicModel
+from hubbleflow.measure.sersic_model import PARAMETERS, SersicModel, keep_freed_memory
+from hubbleflow.measure.sersic_others import Others
 from hubbleflow.measure.sersic_result import VALUES, SersicFit, fill_values, quality
 from hubbleflow.measure.sersic_stamps import Stamps, StampSource
 from hubbleflow.measure.sersic_start import Start, start_values
@@ -78,6 +79,7 @@ def fit_sersic(
     recipe: FitRecipe | None = None,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    others: Others | None = None,
 ) -> SersicFit:
     """Fit flux, centre, half-light radius, axis ratio, position angle, Sersic index and sky of one band.
 
@@ -91,6 +93,7 @@ def fit_sersic(
         mask: non-zero = do not use; neighbours belong in it.
         start: first guesses; None takes adaptive moments (`start_values`).
         recipe: limits and tolerances.
+        others: models of other objects, to be taken away.
 
     Raises:
         InputError: shapes disagree.
@@ -104,7 +107,7 @@ def fit_sersic(
         [100.0, 0.5, 5.0]
     """
     recipe = recipe or FitRecipe()
-    _keep_freed_memory()
+    keep_freed_memory()
     source = StampSource(images, ivar, psf, mask, recipe.sky_sigma)
     model = SersicModel(source.size, device, dtype)
     fit, begin = SersicFit.empty(source.n), np.zeros((source.n, PARAMETERS))
@@ -120,7 +123,7 @@ def fit_sersic(
         theta,
         bounds,
         torch.as_tensor(fit.dof[fitted], dtype=torch.float64, device=model.device),
-        _loader(source, model, fitted),
+        _loader(source, model, fitted, others),
         lambda at, stamps: _quadratic(model, at, stamps),
         len(VALUES) - PARAMETERS,
         torch.tensor(_LONGEST_STEP, dtype=torch.float64, device=model.device),
@@ -165,6 +168,7 @@ def fluxes_in_other_bands(
     sky_sigma: float = math.inf,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    others: Others | None = None,
 ) -> BandFluxes:
     """Flux and sky of each band with the structure of `fit`: one drawing through each band's PSF and two linear equations.
 
@@ -173,6 +177,7 @@ def fluxes_in_other_bands(
         images, ivar, psf, mask: as for `fit_sersic`, with a band axis: ivar one number, (band,), (n, band) or a pixel map; psf
             (band, y, x) or (n, band, y, x).
         sky_sigma: see `FitRecipe`.
+        others: structures of other objects, whose fluxes are found with it.
 
     Raises:
         InputError: shapes disagree.
@@ -194,11 +199,11 @@ def fluxes_in_other_bands(
             dof[rows, band] = source.usable(rows).sum(axis=(1, 2)) - 2
             flag[rows, band] |= np.where(dof[rows, band] < 1, SersicFlag.EMPTY, 0) | np.where(source.psf_usable(rows), 0, SersicFlag.NO_PSF)
         some = np.flatnonzero(drawn & ((flag[:, band] & int(NO_VALUES)) == 0))
-        load = _loader(source, model, some)
+        load = _loader(source, model, some, others)
         for rows in _blocks(len(some)):
             stamps = load(torch.as_tensor(rows))
             at = torch.as_tensor(structure[some[rows]], dtype=dtype, device=model.device)
-            templates = torch.stack([model.image(at, stamps.transfer).flatten(1) * stamps.root, stamps.root], dim=1)
+            templates = stamps.freed(torch.stack([model.image(at, stamps.transfer).flatten(1) * stamps.root, stamps.root], dim=1))
             chi2, linear, normal, _ = _linear_part(templates, stamps)
             errors = torch.linalg.inv(normal).diagonal(dim1=1, dim2=2).sqrt() / stamps.unit[:, None]
             result = torch.cat([linear / stamps.unit[:, None], errors, chi2[:, None]], dim=1)
@@ -214,6 +219,7 @@ def _quadratic(model: SersicModel, theta: Tensor, stamps: Stamps) -> Quadratic:
     by_pixel = weighted.unflatten(-1, light.shape[-2:])
     torch.mul(light, stamps.root.unflatten(-1, light.shape[-2:])[:, None], out=by_pixel[:, : PARAMETERS + 1])
     weighted[:, -1] = stamps.root
+    weighted = stamps.freed(weighted)
     chi2, linear, _, residual = _linear_part(weighted[:, PARAMETERS:], stamps)
     scale = torch.ones(len(theta), len(VALUES), dtype=torch.float64, device=model.device)
     scale[:, :PARAMETERS] = linear[:, :1]
@@ -239,13 +245,14 @@ def _linear_part(templates: Float[Tensor, "b 2 pixel"], stamps: Stamps) -> tuple
     return chi2, linear, normal, residual
 
 
-def _loader(source: StampSource, model: SersicModel, chosen: np.ndarray) -> Callable[[Tensor], Stamps]:
+def _loader(source: StampSource, model: SersicModel, chosen: np.ndarray, others: Others | None) -> Callable[[Tensor], Stamps]:
     """A function from positions in `chosen` to `Stamps`; a PSF that all share is transformed once."""
     shared = source.transfer(chosen, model) if source.psf.ndim == 2 and len(chosen) else None
 
     def load(ids: Tensor) -> Stamps:
         rows = chosen[ids.cpu().numpy()]
-        return source.stamps(rows, source.transfer(rows, model) if shared is None else shared, model)
+        stamps = source.stamps(rows, source.transfer(rows, model) if shared is None else shared, model)
+        return others.taken_from(stamps, rows, model) if others else stamps
 
     return load
 
@@ -283,15 +290,6 @@ def _bounds(theta: Tensor, size: int, recipe: FitRecipe) -> Bounds:
     lower[:, 2], upper[:, 2] = math.log(recipe.least_radius), math.log(size)
     lower[:, 5], upper[:, 5] = math.log(N_MIN), math.log(N_MAX)
     return Bounds(lower, upper, torch.full_like(theta[:, 0], -math.log(recipe.least_axis_ratio)))
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep the megabytes that each evaluation frees for the next one: they are 40 % of its time otherwise.
-
-    glibc gives large blocks back to the system at once, and faults them in again page by page, until a larger one has been freed: from
-    then on (mallopt(3), M_MMAP_THRESHOLD, "dynamic") it keeps up to twice that much. 32 MiB is the largest that it learns from.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)
 
 
 def _blocks(n: int) -> Iterator[np.ndarray]:

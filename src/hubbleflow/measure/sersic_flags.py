@@ -30,6 +30,7 @@ class SersicFlag(IntFlag):
     NO_OBJECT = 1 << 10
     UNTRUSTED_OBJECT = 1 << 11
     BEYOND_STAMP = 1 << 12
+    NEIGHBOUR_SUBTRACTED = 1 << 13
 
 
 DESCRIPTIONS: dict[SersicFlag, str] = {
@@ -46,9 +47,10 @@ DESCRIPTIONS: dict[SersicFlag, str] = {
     SersicFlag.NO_OBJECT: "no object was detected at the centre: no fit",
     SersicFlag.UNTRUSTED_OBJECT: "what was fitted may not be the galaxy, or not all of it: saturated, off-centre, ambiguous, a hot pixel",
     SersicFlag.BEYOND_STAMP: "the half-light radius is more than half of the stamp's side: it cannot be told from the sky",
+    SersicFlag.NEIGHBOUR_SUBTRACTED: "neighbours' light reached the galaxy: models of theirs were taken away, and it was fitted again",
 }
 NO_VALUES = SersicFlag.EMPTY | SersicFlag.NO_PSF | SersicFlag.NO_OBJECT
-NOTES = SersicFlag.POINT_LIKE | SersicFlag.PSF_GUESSED
+NOTES = SersicFlag.POINT_LIKE | SersicFlag.PSF_GUESSED | SersicFlag.NEIGHBOUR_SUBTRACTED
 UNTRUSTED = SersicFlag(sum(DESCRIPTIONS)) & ~NOTES
 
 

@@ -31,6 +31,7 @@ class Stamps(Table):
         transfer: of the PSF; one row may stand for all.
         sky_weight: 1 / (u sigma_sky)^2.
         unit: u.
+        others: what other objects add to all templates, `measure.sersic_others`; no row where there are none.
     """
 
     data: Float[Tensor, "b pixel"]
@@ -38,6 +39,13 @@ class Stamps(Table):
     transfer: Complex[Tensor, "b kx ky"]
     sky_weight: Float[Tensor, " b"]
     unit: Float[Tensor, " b"]
+    others: Float[Tensor, "b m pixel"]
+
+    def freed(self, weighted: Float[Tensor, "b image pixel"]) -> Float[Tensor, "b image pixel"]:
+        """Weighted images less what the other objects' freedom explains."""
+        if not self.others.shape[1]:
+            return weighted
+        return torch.baddbmm(weighted, weighted @ self.others.transpose(1, 2), self.others, alpha=-1)
 
 
 class StampSource:
@@ -117,6 +125,7 @@ class StampSource:
             transfer.expand(len(rows), -1, -1),
             to_device(sky_weight, torch.float64),
             to_device(unit, torch.float64),
+            torch.empty(len(rows), 0, self.size**2, dtype=model.dtype, device=model.device),
         )
 
     def _weights(self, rows: np.ndarray) -> Float[np.ndarray, "b y x"]:
