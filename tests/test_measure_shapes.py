@@ -442,7 +442,7 @@ def run(*words: object) -> str:
 def test_the_command_measures_what_it_is_asked_for(many, tmp_path):
     path = tmp_path / "set.h5"
     many[:12].write(path)
-    assert "12 galaxies measured in i; 0 flagged" in run("measure", path, "--no-sersic", "--no-shapes", "--workers", 1)
+    assert "12 galaxies measured in i; not to be trusted: 0 galaxies" in run("measure", path, "--no-sersic", "--no-shapes", "--workers", 1)
     assert list(GalaxySet.open(path).measured) and "i_sersic_index" not in GalaxySet.open(path).measured
     run("measure", path, "--table", tmp_path / "t.csv")
     opened = GalaxySet.open(path)

@@ -357,7 +357,8 @@ def measure(
     opened = GalaxySet.open(galaxies)
     if table is not None:
         write_table(opened, table)
-    print(f"{galaxies}: {len(opened):,} galaxies measured in {', '.join(opened.bands)}; {measured.flag_counts['untrusted']:,} flagged")
+    counts = ", ".join(f"{number:,} {what}" for what, number in measured.distrusted.items())
+    print(f"{galaxies}: {len(opened):,} galaxies measured in {', '.join(opened.bands)}; not to be trusted: {counts}")
     if again:
         print("they had been measured by this recipe before: --force measures them again")
 

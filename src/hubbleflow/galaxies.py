@@ -221,10 +221,11 @@ class GalaxySet:
         for name, values in self.columns.items():
             table[name] = u.Quantity(values, UNITS[name]) if name in UNITS else values
         for name, values in self.measured.items():
-            column = Column(values, description=self.measured_descriptions.get(name, ""))
-            unit = self.measured_units.get(name, "")
-            with_unit = u.Quantity(values, u.Unit(unit, parse_strict="silent")) if unit and values.dtype.kind == "f" else column
-            table[name if name not in self.columns else f"measured_{name}"] = with_unit
+            unit, title = self.measured_units.get(name, ""), name if name not in self.columns else f"measured_{name}"
+            table[title] = u.Quantity(values, u.Unit(unit, parse_strict="silent")) if unit and values.dtype.kind == "f" else Column(values)
+            table[title].info.description = self.measured_descriptions.get(name, "")
+        if self.measured_attrs:  # what decodes the flags, too; comments, because FITS keywords are short
+            table.meta["comments"] = [f"{key} = {value}" for key, value in self.measured_attrs.items()]
         return table
 
     def content_hash(self) -> str:

@@ -77,6 +77,10 @@ NOTES = Flag.BLENDED | Flag.CROWDED | Flag.EDGE | Flag.FILLED | Flag.APERTURE_TR
 UNTRUSTED = Flag(sum(DESCRIPTIONS)) & ~NOTES
 
 
+# What was measured may not be the galaxy, or not all of it: nothing that is fitted to it is to be trusted
+DOUBTFUL = Flag.OFF_CENTRE | Flag.AMBIGUOUS | Flag.SATURATED | Flag.HOT_PIXEL | Flag.DEBLEND_FAILED | Flag.SINGULAR
+
+
 def trusted(flag: Any) -> Bool[np.ndarray, ...]:
     """True where a flag holds no UNTRUSTED bit (notes are allowed).
 

@@ -22,20 +22,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hubbleflow.measure.sersic_fit import FitRecipe, fit_sersic, theta_of
-from hubbleflow.measure.sersic_flags import NO_VALUES, SersicFlag
+from hubbleflow.measure.sersic_flags import NO_VALUES, SersicFlag, trusted
 from hubbleflow.measure.sersic_masks import others, square
 from hubbleflow.measure.sersic_others import Freedom, Others
 from hubbleflow.measure.sersic_result import SersicFit
-from hubbleflow.measure.sersic_start import Start
+from hubbleflow.measure.sersic_start import RADIUS_OVER_SIGMA, Start
 from hubbleflow.sersic import surface_brightness
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from collections.abc import Sequence
+
+    from jaxtyping import Bool, Float, Int
 
     from hubbleflow.measure.stamp import Scene
 
 LEAST_PULL, MOST, CORE = 0.1, 3, 10.0
-_HALF_LIGHT = 1.3  # half-light radius over sep's a
 _WINDOW = 0.625  # side, in stamps, of the window in which a neighbour is fitted
 _ROUGH = 3.0  # tolerance, in chi^2, of the neighbours' fits: the joint fit corrects them
 _TOWARDS_PX = 3.0  # a neighbour's model that comes this much nearer to the galaxy fits the galaxy
@@ -132,7 +133,9 @@ def fitted_apart(
         masks = square(np.stack([others(scenes[row], band, band, gone) for row, gone in zip(rows, numbers, strict=True)]), True)
         masks |= cores | never[rows]
         again = fit_sersic(images[rows], ivar[rows], _of(psf, rows), masks, _start(fit[rows]), FitRecipe(batch=batch), others=taken)
-        better = (again.flag & int(_FAILED | SersicFlag.CENTRE_MOVED)) == 0
+        again.flag[:] |= np.where(_strayed(again, scenes, rows), np.int32(SersicFlag.CENTRE_MOVED), np.int32(0))
+        worse = trusted(fit.flag[rows]) & ~trusted(again.flag)
+        better = ((again.flag & int(_FAILED | SersicFlag.CENTRE_MOVED)) == 0) & ~worse
         _replace(fit, rows[better], again[better])
         found.append(Apart(rows[better], numbers[better], Others(taken.theta[better], taken.flux[better]), cores[better]))
     return [some for some in found if len(some.rows)]
@@ -144,9 +147,9 @@ def pulling(scene: Scene, band: int) -> list[int]:
     objects = found.objects
     dx, dy = galaxy["x"] - objects["x"], galaxy["y"] - objects["y"]
     cosine, sine = np.cos(objects["theta"]), np.sin(objects["theta"])
-    distance = np.hypot((dx * cosine + dy * sine) / objects["a"], (dy * cosine - dx * sine) / objects["b"]) / _HALF_LIGHT
-    light = objects["flux"] * surface_brightness(distance, 4.0) / (_HALF_LIGHT**2 * objects["a"] * objects["b"])
-    area = np.pi * (2 * _HALF_LIGHT) ** 2 * galaxy["a"] * galaxy["b"]
+    distance = np.hypot((dx * cosine + dy * sine) / objects["a"], (dy * cosine - dx * sine) / objects["b"]) / RADIUS_OVER_SIGMA
+    light = objects["flux"] * surface_brightness(distance, 4.0) / (RADIUS_OVER_SIGMA**2 * objects["a"] * objects["b"])
+    area = np.pi * (2 * RADIUS_OVER_SIGMA) ** 2 * galaxy["a"] * galaxy["b"]
     pull = np.where(np.arange(len(objects)) == scene.number - 1, 0.0, light * np.sqrt(area) / found.sky.noise)
     return [int(number) + 1 for number in np.argsort(-pull, kind="stable")[:MOST] if pull[number] >= LEAST_PULL]
 
@@ -180,7 +183,12 @@ def _of(psf: Float[np.ndarray, "... y x"], rows: np.ndarray) -> Float[np.ndarray
 
 
 def _replace(fit: SersicFit, rows: np.ndarray, again: SersicFit) -> None:
-    moved = fit.flag[rows] & int(SersicFlag.CENTRE_MOVED)  # again's is counted from where the first one ended
     for field in fields(fit):
         getattr(fit, field.name)[rows] = getattr(again, field.name)
-    fit.flag[rows] |= moved | int(SersicFlag.NEIGHBOUR_SUBTRACTED)
+    fit.flag[rows] |= int(SersicFlag.NEIGHBOUR_SUBTRACTED)
+
+
+def _strayed(fit: SersicFit, scenes: Sequence[Scene], rows: Int[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Whose centre went too far from sep's: the second fit counts from where the first one ended."""
+    x, y = (np.array([float(scenes[row].galaxy[name]) for row in rows]) for name in ("x", "y"))
+    return np.hypot(fit.x - x, fit.y - y) > FitRecipe().centre_tolerance_px

@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hubbleflow.errors import InputError
+from hubbleflow.measure.detect import LARGEST
 from hubbleflow.measure.shape import ShapeRecipe, Stamp
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-LARGEST = 1e15  # beyond, sums overflow single precision: no such pixel is data
 SMALLEST = 8  # pixels: the side of the least stamp
 
 

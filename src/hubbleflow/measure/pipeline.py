@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hubbleflow.errors import InputError
 from hubbleflow.farm import Farm, cores
 from hubbleflow.galaxies import GalaxySet, write_measured
 from hubbleflow.measure import flags, sersic_flags, shape_flags
@@ -46,6 +47,16 @@ class Measured:
 
     def __len__(self) -> int:
         return len(self.columns["flag"])
+
+    @property
+    def distrusted(self) -> dict[str, int]:
+        """How many galaxies, Sersic fits and shapes have a bit that matters; what was not measured is not named."""
+        counts = {"galaxies": int((~flags.trusted(self.columns["flag"])).sum())}
+        for what, ending, module in (("Sersic fits", "_sersic_flag", sersic_flags), ("shapes", "_shape_flag", shape_flags)):
+            for name in self.columns:
+                if name.endswith(ending):
+                    counts[what] = int((~module.trusted(self.columns[name])).sum())
+        return counts
 
     @property
     def flag_counts(self) -> dict[str, int]:
@@ -84,7 +95,7 @@ def measure(
         dask: address of a Dask scheduler whose workers do it instead; they must see the set's file under the same path.
 
     Raises:
-        InputError: `workers` is less than 1, a worker was killed, or no Dask scheduler answers.
+        InputError: the set has no galaxies, `workers` is less than 1, a worker was killed, or no Dask scheduler answers.
 
     Example:
         >>> from hubbleflow.survey import Survey
@@ -123,7 +134,7 @@ def measure_file(
     kept = Unfinished(path)
     if force:
         kept.forget()
-    elif is_measured(galaxies, recipe):
+    elif is_measured(galaxies, recipe) and not kept.keys:  # else a run with `force` was killed: it goes on
         return _named(galaxies.measured, galaxies, recipe)
     measured = _measure(galaxies, workers, progress, recipe, dask, kept)
     write_measured(path, measured.columns, measured.units, measured.descriptions, measured.attrs)
@@ -142,6 +153,8 @@ def _measure(
     galaxies: GalaxySet, workers: int | None, progress: bool, recipe: Recipe, dask: str | None, kept: Unfinished | None
 ) -> Measured:
     n, stamps = len(galaxies), len(galaxies) * len(galaxies.survey.bands)
+    if not n:
+        raise InputError("the set has no galaxies: there is nothing to measure")
     if workers is None:
         workers = 1 if stamps < ALONE or dask else cores()
     known = kept.keys if kept else {}

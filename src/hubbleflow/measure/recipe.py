@@ -1,8 +1,8 @@
 """Every choice that the measurements rest on, in one place, with a name and a number.
 
 The recipe travels with the columns (attributes of the group `measured/`): two sets can be compared only when both
-were measured by the same one. Whatever changes a number in any column must change `number`: the limits of the Sersic fit
-(`measure.sersic_fit.FitRecipe`) and of the shapes (`measure.nonparametric.ShapeRecipe`) are their defaults, and count too.
+were measured by the same one. Whatever changes a number in any column must change `number`. The limits of the Sersic fit
+(`measure.sersic_recipe.FitRecipe`) and of the shapes (`measure.shape.ShapeRecipe`) are their defaults, and travel, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import sep
+
+from hubbleflow.measure.sersic_recipe import FitRecipe
+from hubbleflow.measure.shape import ShapeRecipe
 
 COLUMNS_ASKED_FOR = ("sersic", "shapes")
 
@@ -56,7 +59,7 @@ class Recipe:
     filled_reach: float = 4.0
     subtract_neighbours: bool = True
     name: str = "sep-central"
-    number: int = 3
+    number: int = 4
     sersic: bool = True
     shapes: bool = True
 
@@ -70,5 +73,7 @@ class Recipe:
             "recipe": self.name,
             "recipe_number": self.number,
             "recipe_parameters": json.dumps(parameters),
+            "sersic_parameters": json.dumps({name: str(value) for name, value in asdict(FitRecipe()).items() if name != "batch"}),
+            "shape_parameters": json.dumps(asdict(ShapeRecipe())),
             "sep": sep.__version__,
         }

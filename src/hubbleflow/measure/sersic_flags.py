@@ -31,11 +31,12 @@ class SersicFlag(IntFlag):
     UNTRUSTED_OBJECT = 1 << 11
     BEYOND_STAMP = 1 << 12
     NEIGHBOUR_SUBTRACTED = 1 << 13
+    POOR_FIT = 1 << 14
 
 
 DESCRIPTIONS: dict[SersicFlag, str] = {
     SersicFlag.EMPTY: "too few usable pixels for the parameters: no fit",
-    SersicFlag.NO_PSF: "no usable PSF image (not finite, or without light): no fit",
+    SersicFlag.NO_PSF: "no usable PSF image, and none can be guessed (no stated seeing, or pixels not linear in flux): no fit",
     SersicFlag.NOT_CONVERGED: "the iteration ended before the model was at its best",
     SersicFlag.AT_BOUND: "Sersic index, radius, axis ratio or centre is at the limit of what was allowed; its error means little",
     SersicFlag.CENTRE_MOVED: "the centre went farther from where it started than the tolerance: perhaps another object was fitted",
@@ -48,9 +49,10 @@ DESCRIPTIONS: dict[SersicFlag, str] = {
     SersicFlag.UNTRUSTED_OBJECT: "what was fitted may not be the galaxy, or not all of it: saturated, off-centre, ambiguous, a hot pixel",
     SersicFlag.BEYOND_STAMP: "the half-light radius is more than half of the stamp's side: it cannot be told from the sky",
     SersicFlag.NEIGHBOUR_SUBTRACTED: "neighbours' light reached the galaxy: models of theirs were taken away, and it was fitted again",
+    SersicFlag.POOR_FIT: "what the model leaves, beyond noise, has a fifth of its rms: arms, a blend, another PSF; errors are too small",
 }
 NO_VALUES = SersicFlag.EMPTY | SersicFlag.NO_PSF | SersicFlag.NO_OBJECT
-NOTES = SersicFlag.POINT_LIKE | SersicFlag.PSF_GUESSED | SersicFlag.NEIGHBOUR_SUBTRACTED
+NOTES = SersicFlag.POINT_LIKE | SersicFlag.PSF_GUESSED | SersicFlag.NEIGHBOUR_SUBTRACTED | SersicFlag.POOR_FIT
 UNTRUSTED = SersicFlag(sum(DESCRIPTIONS)) & ~NOTES
 
 

@@ -33,7 +33,6 @@ def sersic_images(
         >>> psf = np.exp(-(x**2 + y**2) / 4)
         >>> galaxy = 100 * np.exp(-(x**2 + y**2) / 40) / (40 * np.pi)
         >>> from hubbleflow.measure.sersic_fit import fit_sersic
-        >>> from hubbleflow.measure.sersic_fit import fit_sersic
         >>> model = sersic_images(fit_sersic(galaxy[None], 1e6, psf), psf, 64)
         >>> bool(abs(model - galaxy).max() < 2e-3 * galaxy.max())
         True

@@ -34,10 +34,15 @@ def others(scene: Scene, band: int, reference: int, but: Sequence[int] = ()) -> 
     return ndimage.binary_dilation(pixels, iterations=RIM_PX) & ~own if pixels.any() else pixels
 
 
-def plateau(scene: Scene, band: int) -> Bool[np.ndarray, "y x"]:
-    """Pixels of the galaxy that share its largest value."""
-    data, own = scene.found[band].data, scene.found[band].segments == scene.number
-    return own & (data == data[own].max())
+def plateau(scene: Scene, band: int, reference: int) -> Bool[np.ndarray, "y x"]:
+    """Pixels of the galaxy, as the reference band sees it, within 30 % (or the noise) of their largest value in a saturated band."""
+    found, own = scene.found[band], scene.found[reference].segments == scene.number
+    own = own & found.usable
+    if not own.any():
+        return own
+    peak = found.data[own].max()
+    near = own & (found.data >= min(0.7 * peak, peak - 5 * found.sky.noise))
+    return own & ndimage.binary_dilation(near)
 
 
 def square(stack: Float32[np.ndarray, "... y x"], fill: float | bool = 0) -> np.ndarray:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PARAMETERS = 6  # x, y, ln a, h1, h2, ln n
 _COARSER = 4  # nodes of the transform's table in ln k to one of ours
+LEAST_ENCLOSED = 0.9  # of the light: the sum of a PSF image that is not a matter of units
 
 
 class SersicModel:
@@ -66,14 +67,17 @@ class SersicModel:
         self.minus_i_k = torch.complex(torch.zeros(2, *k_x.shape).to(k_x), -torch.stack([k_x, k_y]))
 
     def transfer(self, psf: Float[Tensor, "b y x"]) -> Complex[Tensor, "b kx ky"]:
-        """Transfer functions of PSF images (pixel included, centred on the middle of their image), of unit response at k = 0.
+        """Transfer functions of PSF images (pixel included, centred on the middle of their image).
 
-        The sums over pixels are written out, so that any size and any parity of it is exact.
+        An image whose pixels add up to a little less than 1 is taken at its word: the rest of the light falls beyond it, and the response
+        at k = 0 is that sum, so that fluxes are of all the light. Any other sum is a matter of units, and is made 1. The sums over pixels
+        are written out, so that any size and any parity of it is exact.
         """
         psf = psf.to(self.device, self.dtype)
         y, x = (torch.arange(side, device=self.device, dtype=self.dtype) - (side - 1) / 2 for side in psf.shape[1:])
         along_x, along_y = _phase(self.k_x, -x[:, None]), _phase(self.k_y, -y[:, None])
-        unit = psf / psf.sum(dim=(1, 2), keepdim=True)
+        total = psf.sum(dim=(1, 2), keepdim=True)
+        unit = psf / torch.where((total > LEAST_ENCLOSED) & (total < 1), 1.0, total)
         transfer = along_x.T @ unit.transpose(1, 2).to(along_x.dtype) @ along_y
         transfer[:, -1], transfer[:, :, self.period // 2] = 0, 0  # the Nyquist frequency stands for +k and -k at once
         return transfer

@@ -27,6 +27,7 @@ STRUCTURE = VALUES[1:-1]
 _WIDEST_ANGLE = 90 / math.sqrt(3)  # degrees: the standard deviation of an angle of which nothing is known
 _CORE_PX = 1.5  # least semi-axis of the ellipse that must not be masked
 _CORE_FRACTION = 0.2
+_POOR = 0.2  # of the model's rms, left over
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def quality(
     low_snr: float,
 ) -> None:
     """Flags that follow from the values of some rows, in place; structure without light is made NaN."""
-    one = {name: getattr(fit, name)[rows] for name in ("flux", "radius", "radius_err", "snr")}
+    one = {name: getattr(fit, name)[rows] for name in ("flux", "radius", "radius_err", "snr", "chi2", "dof")}
     with np.errstate(invalid="ignore"):
         remarks = (
             (moved > tolerance_px, SersicFlag.CENTRE_MOVED),
@@ -126,12 +127,19 @@ def quality(
             (~(one["snr"] >= low_snr), SersicFlag.LOW_SNR),
             (~(one["flux"] > 0), SersicFlag.NEGATIVE_FLUX),
             (~(one["radius"] >= 2 * one["radius_err"]), SersicFlag.POINT_LIKE),
+            (_left_over(one["chi2"], one["dof"], one["snr"]) > _POOR, SersicFlag.POOR_FIT),
         )
     for where, bit in remarks:
         fit.flag[rows] |= np.where(where, np.int32(bit), np.int32(0))
     dark = rows[~(one["flux"] > 0)]
     for name in STRUCTURE:
         getattr(fit, name)[dark] = getattr(fit, f"{name}_err")[dark] = np.nan
+
+
+def _left_over(chi2: Float[np.ndarray, " b"], dof: Int[np.ndarray, " b"], snr: Float[np.ndarray, " b"]) -> Float[np.ndarray, " b"]:
+    """rms of what the model leaves over the model's own, both weighted by the noise, less what noise may leave (3 sigma of chi^2)."""
+    excess = chi2 - dof - 3 * np.sqrt(2 * np.maximum(dof, 1))
+    return np.sqrt(np.maximum(excess, 0)) / np.maximum(snr, 1e-9)
 
 
 def _core_masked(fit: SersicFit, usable: Bool[np.ndarray, "b y x"]) -> Bool[np.ndarray, " b"]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ITERATIONS = 12
-_RADIUS = 1.3  # half-light radius over Gaussian sigma
+RADIUS_OVER_SIGMA = 1.3  # half-light radius over Gaussian sigma
 _INDEX = 1.5
 _LEAST_SIGMA = 0.4  # px, of the deconvolved galaxy
 _LEAST_AXIS_RATIO = 0.2
@@ -160,4 +160,4 @@ def _deconvolved(x: np.ndarray, y: np.ndarray, moments: np.ndarray, psf: np.ndar
     minor = np.sqrt(np.maximum(plus - half, _LEAST_SIGMA**2))
     angle = 0.5 * np.degrees(np.arctan2(2 * xy, xx - yy))
     q = np.maximum(minor / major, _LEAST_AXIS_RATIO)
-    return Start(x, y, _RADIUS * major, q, angle, np.full(len(x), _INDEX))
+    return Start(x, y, RADIUS_OVER_SIGMA * major, q, angle, np.full(len(x), _INDEX))

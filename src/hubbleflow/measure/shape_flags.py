@@ -30,6 +30,7 @@ class ShapeFlag(IntFlag):
     APERTURE_TRUNCATED = 1 << 10
     NO_SMOOTHNESS = 1 << 11
     FRAGMENTED = 1 << 12
+    UNTRUSTED_OBJECT = 1 << 13
 
 
 DESCRIPTIONS: dict[ShapeFlag, str] = {
@@ -46,6 +47,7 @@ DESCRIPTIONS: dict[ShapeFlag, str] = {
     ShapeFlag.APERTURE_TRUNCATED: "the aperture of 1.5 Petrosian radii reaches beyond the stamp: numbers are of what lies inside",
     ShapeFlag.NO_SMOOTHNESS: "a quarter of the Petrosian radius is less than two pixels: there is nothing to smooth, S is NaN",
     ShapeFlag.FRAGMENTED: "the Petrosian isophote is in pieces: the one with the brightest peak was kept",
+    ShapeFlag.UNTRUSTED_OBJECT: "what was measured may not be the galaxy, or not all of it: saturated, off-centre, ambiguous, a hot pixel",
 }
 NO_VALUES = ShapeFlag.NO_OBJECT | ShapeFlag.NO_FLUX | ShapeFlag.NO_PETROSIAN
 # EDGE and APERTURE_TRUNCATED are notes for the reason that they are in `measure.flags`: they mark the largest galaxies.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hubbleflow.measure.flags import DOUBTFUL
 from hubbleflow.measure.nonparametric import SHAPE_COLUMNS, SMALLEST, Nonparametric, nonparametric
 from hubbleflow.measure.shape_flags import ShapeFlag
 from hubbleflow.measure.stamp import StampResult
@@ -35,6 +36,8 @@ def shape_columns(
         for name in SHAPE_COLUMNS:
             columns[f"{start}_{name}"][rows] = getattr(shapes, name)
         flag[rows] = shapes.flag
+    for row, result in enumerate(results):
+        flag[row] |= ShapeFlag.UNTRUSTED_OBJECT if result.band_flags[band] & DOUBTFUL else 0
     return columns
 
 

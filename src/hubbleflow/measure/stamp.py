@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ISOPHOTAL_REACH = 3.0  # the ellipse of 3 (a, b) is SExtractor's isophotal limit
 SATURATED_PIXELS = 4
+CLIPPED_PIXELS, CLIPPED_SNR = 9, 30.0  # of a core that is flat within its noise
 DISPLAY_WHITE = 254.5  # an 8-bit picture is white from here on, whether its values were rounded or not
 
 
@@ -188,7 +189,8 @@ def _isophote(row: BandRow, image: np.ndarray, found: Detections, one: _Central,
         flag |= Flag.DEBLEND_FAILED
     if objects["tnpix"] < recipe.minarea or objects["peak"] > recipe.hot_fraction * objects["flux"]:
         flag |= Flag.HOT_PIXEL
-    if _saturated(image, (found.segments == one.number) & found.usable, survey):
+    own = (found.segments == one.number) & found.usable
+    if _saturated(image, own, survey) or (survey.linear and _clipped(found.data[own], found.sky.noise)):
         flag |= Flag.SATURATED
     return flag
 
@@ -196,8 +198,20 @@ def _isophote(row: BandRow, image: np.ndarray, found: Detections, one: _Central,
 def _saturated(image: np.ndarray, segment: Bool[np.ndarray, "y x"], survey: Survey) -> bool:
     # Noisy linear pixels never repeat a value exactly; 8-bit ones do, and there only white counts.
     values = image[segment]
-    white = values == values.max(initial=-np.inf) if survey.linear else values >= DISPLAY_WHITE
+    if not values.size:
+        return False
+    white = values == values.max() if survey.linear else values >= DISPLAY_WHITE
     return int(np.count_nonzero(white)) >= SATURATED_PIXELS
+
+
+def _clipped(values: np.ndarray, noise: float) -> bool:
+    # A core that was cut off before noise was added, or resampled afterwards: wide at nine tenths of the peak, and hardly wider at half
+    # of it. Even a Sersic profile of n = 0.3 is three times as wide there.
+    if len(values) < CLIPPED_PIXELS:
+        return False
+    peak = np.partition(values, -SATURATED_PIXELS)[-SATURATED_PIXELS]
+    high, half = (int(np.count_nonzero(values > share * peak)) for share in (0.9, 0.5))
+    return bool(peak > CLIPPED_SNR * noise) and high >= CLIPPED_PIXELS and half < 2 * high
 
 
 def _negative_centre(found: Detections, recipe: Recipe) -> Flag:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from hubbleflow.measure.columns import SERSIC_COLUMNS, SERSIC_FLUX_COLUMNS
-from hubbleflow.measure.flags import Flag
+from hubbleflow.measure.flags import DOUBTFUL, Flag
 from hubbleflow.measure.neighbours import Apart, fitted_apart
 from hubbleflow.measure.sersic_fit import FitRecipe, fit_sersic, fluxes_in_other_bands
 from hubbleflow.measure.sersic_flags import SersicFlag
@@ -32,7 +32,6 @@ from hubbleflow.survey import Survey
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-DOUBTFUL = Flag.OFF_CENTRE | Flag.AMBIGUOUS | Flag.SATURATED | Flag.HOT_PIXEL | Flag.DEBLEND_FAILED | Flag.SINGULAR
 _BATCH, _BATCH_SIDE = 32, 64  # galaxies under way at a time fill a cache at this stamp size
 MAG_PER_LN_FLUX = 2.5 / np.log(10)
 
@@ -72,9 +71,9 @@ def sersic_columns(
     scenes = [result.scene for result in results if result.scene]
     psf = psf if psf.ndim == 3 else psf[rows]
     weights = _weights(scenes, None if ivar is None else ivar[rows])
-    saturated = np.array([bool(results[row].band_flags[reference] & Flag.SATURATED) for row in rows])
+    saturated = np.array([[bool(flag & Flag.SATURATED) for flag in results[row].band_flags] for row in rows])
     with one_thread():
-        fit, apart = _fit(scenes, saturated, reference, psf[..., reference, :, :], weights[:, reference], subtract_neighbours)
+        fit, apart = _fit(scenes, saturated[:, reference], reference, psf[..., reference, :, :], weights[:, reference], subtract_neighbours)
         flag[rows] |= fit.flag | np.where(
             fit.radius > 0.5 * max(scenes[0].neighbours.shape), np.int32(SersicFlag.BEYOND_STAMP), np.int32(0)
         )
@@ -82,7 +81,7 @@ def sersic_columns(
             columns[f"{survey.reference_band}_sersic_{name}"][rows] = values
         bands = [b for b in range(len(survey.bands)) if b != reference]
         if bands:
-            _other_bands(columns, rows, fit, apart, scenes, survey, bands, psf[..., bands, :, :], weights[:, bands])
+            _other_bands(columns, rows, fit, apart, scenes, saturated, survey, bands, psf[..., bands, :, :], weights[:, bands])
     return columns
 
 
@@ -120,7 +119,7 @@ def _fit(
     """The fits, and what was found of the neighbours of some."""
     images = square(np.stack([scene.found[band].data for scene in scenes]))
     never = np.stack(
-        [~scene.found[band].usable | (plateau(scene, band) if s else False) for scene, s in zip(scenes, saturated, strict=True)]
+        [~scene.found[band].usable | (plateau(scene, band, band) if s else False) for scene, s in zip(scenes, saturated, strict=True)]
     )
     hidden = np.stack([others(scene, band, band) for scene in scenes]) | never
     galaxies = np.array([scene.galaxy for scene in scenes])
@@ -152,6 +151,7 @@ def _other_bands(
     fit: SersicFit,
     apart: list[Apart],
     scenes: list[Scene],
+    saturated: Bool[np.ndarray, "n band"],
     survey: Survey,
     bands: list[int],
     psf: np.ndarray,
@@ -159,7 +159,12 @@ def _other_bands(
 ) -> None:
     images = square(np.stack([[scene.found[b].data for b in bands] for scene in scenes]))
     reference = survey.band_index(survey.reference_band)
-    unusable = np.stack([[~scene.found[b].usable for b in bands] for scene in scenes])
+    unusable = np.stack(
+        [
+            [~scene.found[b].usable | (plateau(scene, b, reference) if cut[b] else False) for b in bands]
+            for scene, cut in zip(scenes, saturated, strict=True)
+        ]
+    )
     hidden = unusable | np.stack([others(scene, bands[0], reference) for scene in scenes])[:, None]
     found = fluxes_in_other_bands(fit, images, ivar, psf, square(hidden, True))
     flux, flux_err = found.flux, found.flux_err

@@ -127,7 +127,7 @@ class Kolmogorov:
 
 @dataclass(frozen=True)
 class PSFImage:
-    """Effective PSF images (band, y, x), pixels included, centred on the middle of the image; normalised to unit sum.
+    """Effective PSF images (band, y, x), pixels included, centred on the middle of the image; used with unit sum.
 
     Raises: InputError if an image is not finite or has no light, or is used with pixels of another size.
     """
