@@ -9,6 +9,7 @@ that process and of its largest worker, times the workers.
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import time
@@ -35,17 +36,18 @@ def main() -> None:
     if not path.exists():
         asked.out.mkdir(parents=True, exist_ok=True)
         simulate(path, asked.n, seed=1, workers=asked.workers)
-    start = time.perf_counter()
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     words = ("measure", path, "--workers", asked.workers, "--force")
     run = subprocess.run([sys.executable, "-c", RUN, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True)
-    seconds = time.perf_counter() - start
+    seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     own, child = (int(v) / 1024 for v in run.stdout.split("PEAK")[1].split())
     total = own + child * (asked.workers if asked.workers > 1 else 0)
     with h5py.File(path) as file:
         columns = len(file["measured"])
     rows = len(GalaxySet.open(path).measured["flag"])
     print(f"{rows:,} of {asked.n:,} galaxies, {columns} columns, {asked.workers} worker(s): {seconds / 60:.1f} min")
-    print(f"{1e3 * seconds * asked.workers / asked.n:.1f} ms of a core a galaxy")
+    print(f"CPU: {cpu / 60:.1f} min, {1e3 * cpu / asked.n:.1f} ms a galaxy (what free cores would need; others may share this machine)")
     print(f"memory: {own:.0f} MiB here, {child:.0f} MiB a worker, {total:.0f} MiB in all")
 
 
