@@ -143,7 +143,7 @@ def evaluate(
     for galaxies, which in ((real, "real"), (generated, "generated")):
         if not len(galaxies):
             raise InputError(f"the {which} set holds no galaxies: there is nothing to evaluate")
-    notes = _survey_notes(real, generated)
+    notes = (*_origin(generated), *_survey_notes(real, generated))
     real, generated, measure_notes = _measured_alike(real, generated, progress)
     samples = []
     for galaxies, which in ((real, "real"), (generated, "generated")):
@@ -159,6 +159,12 @@ def evaluate(
     described = describe(samples[0], samples[1], bins)
     examples = choose_examples(real, generated, seed)
     return Report(results, samples[0], samples[1], bins, described, examples, (*notes, *measure_notes, *bins.notes), seed, splits)
+
+
+def _origin(generated: GalaxySet) -> tuple[str, ...]:
+    """Who drew the galaxies, where they say so: a model trained at small scale calls itself small."""
+    model = generated.provenance.get("model")
+    return (f"the generated galaxies were drawn by {model}",) if isinstance(model, str) else ()
 
 
 def _survey_notes(real: GalaxySet, generated: GalaxySet) -> tuple[str, ...]:

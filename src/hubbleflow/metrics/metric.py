@@ -61,6 +61,8 @@ class Prepared:
         resolution: smallest step that the statistic can make at these sizes (one galaxy of m, for a fraction): the
             floor's scatter is taken to be at least that, because splits of a set in which nothing happens scatter by
             nothing at all.
+        strata: bins of the metric's own in place of the report's, in each of which the sizes are matched; None where the
+            report's are used and the sizes are matched over all of them.
     """
 
     statistic: Callable[..., Measurement]
@@ -72,6 +74,7 @@ class Prepared:
     minimum: int = 20
     note: str | None = None
     resolution: float = 0.0
+    strata: Bins | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ of a mean: under the hypothesis that generated galaxies are drawn from the real 
 floor by no more than that, so z = (distance - floor) / floor_error is a conservative score (it is a permutation test
 whose scatter is estimated from S splits).
 
+A metric with strata (categories, say) has m for each of them, and its splits and bootstrap samples are drawn in each.
+
 Sizes: fewer than `minimum` usable rows a side (20 unless a metric says otherwise) give no value but a sentence that
 says so.
 """
@@ -31,7 +33,7 @@ from hubbleflow.metrics.metric import Measurement, Metric, NotComputable, Prepar
 from hubbleflow.metrics.result import Result
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Int
 
     from hubbleflow.metrics.bins import Bins
     from hubbleflow.metrics.sample import Sample
@@ -48,7 +50,8 @@ def judge(metric: Metric, real: Sample, generated: Sample, bins: Bins, seed: int
     rng = np.random.default_rng([seed, zlib.crc32(metric.name.encode())])
     try:
         prepared = metric.prepare(real, generated, bins)
-        matched = _matched_size(prepared)
+        bins = prepared.strata or bins
+        matched = _matched_sizes(prepared)
     except NotComputable as reason:
         nan = float("nan")
         floor = nan if metric.floor else None
@@ -71,26 +74,46 @@ def judge(metric: Metric, real: Sample, generated: Sample, bins: Bins, seed: int
     return _description(metric, prepared, bins, matched, splits, rng)
 
 
-def _matched_size(prepared: Prepared) -> int:
+def _matched_sizes(prepared: Prepared) -> list[int]:
+    """m, one a stratum."""
+    if prepared.strata is not None:
+        counts = [np.bincount(index, minlength=len(prepared.strata)).tolist() for index in (prepared.real_bins, prepared.generated_bins)]
+        return [min(n_real // 2, n_generated) for n_real, n_generated in zip(*counts, strict=True)]
     n_real, n_generated, minimum = len(prepared.real), len(prepared.generated), prepared.minimum
     if n_real // 2 < minimum or n_generated < minimum:
         raise NotComputable(
             f"needs {2 * minimum} usable real and {minimum} usable generated galaxies, has {n_real} and {n_generated}: give larger sets"
         )
-    return min(n_real // 2, n_generated)
+    return [min(n_real // 2, n_generated)]
 
 
-def _draw(prepared: Prepared, matched: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    order = rng.permutation(len(prepared.real))
-    return order[:matched], order[matched : 2 * matched], rng.permutation(len(prepared.generated))[:matched]
+def _draw(prepared: Prepared, matched: list[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows A, B and G, stratum after stratum."""
+    if prepared.strata is None:
+        (m,) = matched
+        order = rng.permutation(len(prepared.real))
+        return order[:m], order[m : 2 * m], rng.permutation(len(prepared.generated))[:m]
+    a, b, g = [], [], []
+    for number, m in enumerate(matched):
+        order, made = (rng.permutation(np.flatnonzero(index == number)) for index in (prepared.real_bins, prepared.generated_bins))
+        a.append(order[:m])
+        b.append(order[m : 2 * m])
+        g.append(made[:m])
+    return np.concatenate(a), np.concatenate(b), np.concatenate(g)
 
 
-def _comparison(metric: Metric, prepared: Prepared, bins: Bins, matched: int, splits: int, rng: np.random.Generator) -> Result:
+def _again(matched: list[int], rng: np.random.Generator) -> Int[np.ndarray, " m"]:
+    """A bootstrap sample of what `_draw` gave as G, in each stratum."""
+    ends = np.cumsum(matched)
+    return np.concatenate([end - m + rng.integers(m, size=m) for end, m in zip(ends, matched, strict=True)])
+
+
+def _comparison(metric: Metric, prepared: Prepared, bins: Bins, matched: list[int], splits: int, rng: np.random.Generator) -> Result:
     real, real_bins, made, made_bins = prepared.real, prepared.real_bins, prepared.generated, prepared.generated_bins
     values, floors, resampled = [], [], []
     for _ in range(splits):
         a, b, g = _draw(prepared, matched, rng)
-        again = g[rng.integers(matched, size=matched)]
+        again = g[_again(matched, rng)]
         values.append(prepared.statistic(real[a], real_bins[a], made[g], made_bins[g]))
         floors.append(prepared.statistic(real[a], real_bins[a], real[b], real_bins[b]))
         resampled.append(prepared.statistic(real[a], real_bins[a], made[again], made_bins[again]))
@@ -100,7 +123,7 @@ def _comparison(metric: Metric, prepared: Prepared, bins: Bins, matched: int, sp
     return _result(metric, prepared, bins, value.overall, error.overall, None, value.overall, floors, table)
 
 
-def _description(metric: Metric, prepared: Prepared, bins: Bins, matched: int, splits: int, rng: np.random.Generator) -> Result:
+def _description(metric: Metric, prepared: Prepared, bins: Bins, matched: list[int], splits: int, rng: np.random.Generator) -> Result:
     real, real_bins, made, made_bins = prepared.real, prepared.real_bins, prepared.generated, prepared.generated_bins
     value, truth = prepared.statistic(made, made_bins), prepared.statistic(real, real_bins)
     distances, floors, resampled = [], [], []
