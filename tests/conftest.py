@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real data absent: no folder ../shared/data beside the checkout")
     return folder
+
+
+@pytest.fixture
+def forget_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Models from files of their own that a test brings are forgotten after it, and when it calls this."""
+    from hubbleflow.models import Model, model_names
+    from hubbleflow.models.from_file import PREFIX, VARIABLE
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    model_names()
+    before, modules = dict(Model.registered), set(sys.modules)
+
+    def forget() -> None:
+        Model.registered.clear()
+        Model.registered.update(before)
+        for name in set(sys.modules) - modules:
+            if name.startswith(PREFIX):
+                del sys.modules[name]
+
+    yield forget
+    forget()

@@ -58,7 +58,9 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     example.loader.exec_module(module)
     module.make_tiny(tmp_path / "5x64x64_training_with_morphology.hdf5", n=20)
     commands = [shlex.split(line, comments=True) for line in block("sh").splitlines() if line.strip()]
-    assert [words[1] for words in commands] == ["simulate", "import", "train", "generate", "generate", "measure", "evaluate", "info"]
+    assert [words[1] for words in commands] == [
+        *("simulate", "import", "train", "generate", "generate", "measure", "evaluate", "info", "models", "clean")
+    ]
     for words in commands:
         run([sys.executable, "-m", *words], tmp_path)
         if words[1] == "simulate":  # the README's user brings a test set of his own

@@ -224,11 +224,59 @@ def split(
 
 
 @app.command()
+def clean(
+    galaxies: SetPath,
+    out: Annotated[Path, typer.Argument(metavar="CLEAN.h5", help="the file to write")],
+    table: Annotated[Path | None, typer.Option(metavar="REMOVED.ecsv", help="list what was left out, and why, one row a galaxy")] = None,
+    sheet: Annotated[Path | None, typer.Option(metavar="PICTURE.png", help="also draw the first of those left out")] = None,
+    min_snr: Annotated[float, typer.Option(help="least signal-to-noise ratio of the central galaxy")] = 10.0,
+    max_noise: Annotated[float, typer.Option(help="pixel noise over the set's median")] = 3.0,
+    max_sky_colour: Annotated[float, typer.Option(help="what the sky has in one band and not in another, in sigmas")] = 4.0,
+    max_one_band_light: Annotated[float, typer.Option(help="share of the pixels that shine in one band alone")] = 0.12,
+    max_neighbour_flux: Annotated[float, typer.Option(help="flux of another object over the galaxy's")] = 0.6,
+    max_other_light: Annotated[float, typer.Option(help="share of the light that is other objects'")] = 0.5,
+    max_companion_flux: Annotated[float, typer.Option(help="as --max-neighbour-flux, in categories of companions")] = 4.0,
+    companions: Annotated[str, typer.Option(help="words in the names of such categories, comma-separated")] = "merg,disturb",
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; all cores for large sets where not given")] = None,
+) -> None:
+    """Leave out contaminated, noisy and ambiguous stamps, and say of each why; the set itself stays as it is."""
+    from hubbleflow.clean import Limits
+    from hubbleflow.clean import clean as run
+    from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.report.colour import sheet as draw
+    from hubbleflow.watch import counting
+
+    limits = Limits(
+        min_snr=min_snr,
+        max_noise=max_noise,
+        max_sky_colour=max_sky_colour,
+        max_one_band_light=max_one_band_light,
+        max_neighbour_flux=max_neighbour_flux,
+        max_other_light=max_other_light,
+        max_companion_flux=max_companion_flux,
+        companions=_names(companions),
+    )
+    whole = GalaxySet.open(galaxies)
+    with counting("looking at stamps", len(whole)) as on_progress:
+        found = run(galaxies, out, table, limits, workers, on_progress)
+    gone = whole[~found.kept]
+    print(f"{out}: {len(whole) - len(gone):,} of {len(whole):,} galaxies; {len(gone):,} left out")
+    for reason, number in found.counts.items():
+        print(f"  {reason:15}{number:6,}")
+    if table is not None:
+        print(f"{table}: which, and why")
+    if sheet is not None and len(gone):
+        draw(gone[:64], sheet, labels=[" ".join(found.why(int(row))) for row in (~found.kept).nonzero()[0][:64]])
+
+
+@app.command()
 def train(
     data: Annotated[Path, typer.Argument(metavar="DATA.h5", help="the galaxies to learn from")],
     model_folder: Annotated[Path, typer.Argument(metavar="MODEL", help="the folder to write")],
-    model: Annotated[str, typer.Option(help="which model; 'hubbleflow models' lists them")] = "edm",
-    scale: Annotated[str, typer.Option(help="paper: the published size; small: one for minutes on a CPU, where the model has one")] = "paper",
+    model: Annotated[str, typer.Option(help="which model: a name that 'hubbleflow models' lists, or your own .py file")] = "edm",
+    scale: Annotated[
+        str, typer.Option(help="paper: the published size; small: one for minutes on a CPU, where the model has one")
+    ] = "paper",
     condition: Annotated[str | None, typer.Option(help="columns to condition on, comma-separated: redshift, category, i_mag, ...")] = None,
     minutes: Annotated[float | None, typer.Option(help="budget in minutes")] = None,
     steps: Annotated[int | None, typer.Option(help="budget in steps: reproducible to the bit")] = None,
@@ -249,11 +297,14 @@ def train(
 ) -> None:
     """Train a model on galaxies."""
     from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.models import model_of
+    from hubbleflow.models.from_file import VARIABLE, file_of
     from hubbleflow.training import Recipe
     from hubbleflow.watch import train as run
 
+    kind = model_of(model)
     recipe = Recipe(
-        model=model,
+        model=kind.name,
         scale=scale,
         conditions=_names(condition) or None,
         stretch=stretch,
@@ -270,7 +321,9 @@ def train(
         arguments=_arguments(argument or []),
     )
     training = run(GalaxySet.open(data), model_folder, recipe, resume, sheets)
-    print(f"{model_folder}: {model} after {training.step:,} steps")
+    print(f"{model_folder}: {kind.titled(scale)} after {training.step:,} steps")
+    if file_of(kind):
+        print(f"to use it: export {VARIABLE}={model}")
 
 
 @app.command()
@@ -364,13 +417,36 @@ def measure(
 
 
 @app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="the folder of a model that reads galaxies")],
+    galaxies: SetPath,
+    out: Annotated[Path, typer.Argument(metavar="OUT.ecsv", help="the table to write: .ecsv, .fits, .csv or .parquet")],
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...: a GPU where there is one")] = None,
+) -> None:
+    """Read every galaxy's redshift (of a density: also its 16, 50 and 84 % quantiles) or class; what the set knows is kept beside it."""
+    from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.precision import best_device
+    from hubbleflow.predictor import Predictor
+    from hubbleflow.tables import check_table_path, write_table
+    from hubbleflow.watch import counting
+
+    check_table_path(out)
+    predictor, read = Predictor.load(model, device or best_device()), GalaxySet.open(galaxies)[:]
+    with counting("reading galaxies", len(read)) as on_progress:
+        found = predictor.columns(read, on_progress)
+    read.columns |= found
+    write_table(read, out)
+    print(f"{out}: {len(read):,} galaxies read by {predictor.model.name}: {', '.join(found)}")
+
+
+@app.command()
 def evaluate(
     real: Annotated[Path, typer.Argument(metavar="REAL.h5")],
     generated: Annotated[Path, typer.Argument(metavar="GENERATED.h5")],
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="the folder to write")],
     redshift_model: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="a trained li2024-redshift-cnn, or 'none'; where not given one is trained on half of REAL"),
+        typer.Option(metavar="MODEL", help="a trained model that reads redshifts, or 'none'; by default one is trained on half of REAL"),
     ] = None,
     judge_steps: Annotated[int, typer.Option(min=1, help="of training that judge")] = 1200,
     seed: Seed = 0,
@@ -401,13 +477,50 @@ def info(path: Annotated[Path, typer.Argument(help="an HDF5 file of galaxies, or
 
 
 @app.command()
-def models() -> None:
+def models(as_json: Annotated[bool, typer.Option("--json", help="a list of objects instead of a table")] = False) -> None:
     """List the models that can be trained."""
-    from hubbleflow.models import get_model, model_names
+    import json
 
-    for name in model_names():
-        kind = get_model(name)
-        print(f"{name:24} {kind.paper}; conditions: {', '.join(kind.defaults.conditions)}")
+    from hubbleflow.model_list import model_rows, print_models
+
+    rows = model_rows()
+    if as_json:
+        print(json.dumps([row.to_dict() for row in rows], indent=2))
+    else:
+        print_models(rows)
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(metavar="PAPER", help="lizarraga2024, li2024 or fan2025; or one of their models")],
+    scale: Annotated[str, typer.Option(help="small: for a CPU; paper: the published sizes, for a GPU and the real data")] = "small",
+    data: Annotated[
+        Path | None, typer.Option(metavar="SET.h5", help="galaxies to learn from; a mock sky is made where none are given")
+    ] = None,
+    test: Annotated[
+        Path | None, typer.Option(metavar="TEST.h5", help="galaxies to judge by; a fifth of the others where not given")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="of training each network; 30 at small scale, the authors' steps at paper scale")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="the folder to write; reproduce_PAPER where not given")] = None,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="galaxies that each model draws")] = 2000,
+    also: Annotated[str, typer.Option("--with", help="further models in the same table, or your own .py files; none for none")] = "edm",
+    steps: Annotated[int | None, typer.Option(help="of the samplers, at most: the papers' own take 1,000")] = None,
+    galaxies: Annotated[int, typer.Option(min=1, help="of the mock sky")] = 20_000,
+    seed: Seed = 0,
+) -> None:
+    """Train a paper's models, and set what comes of them beside what it printed; started again, it goes on where it ended."""
+    from hubbleflow.models import model_of
+    from hubbleflow.reproduce import Settings, find_paper
+    from hubbleflow.reproduce import reproduce as run
+
+    found = find_paper(paper)
+    others = tuple(model_of(name).name for name in _names(also) if name != "none")
+    folder = out or Path(f"reproduce_{found.key}")
+    settings = Settings(scale, minutes, n, seed, others, steps, galaxies, data, test)
+    print(run(found, folder, settings).markdown())
+    print(f"{folder / 'reproduce.html'}")
 
 
 @app.command()

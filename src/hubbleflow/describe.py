@@ -66,7 +66,7 @@ def describe_model(trained: TrainedModel, path: Path) -> str:
     survey, training, size = trained.survey, trained.training, trained.image_size
     steps = f"{trained.progress.get('steps', '?')} steps of {training['batch_size']}, seed {training['seed']}"
     lines = [
-        f"{path}: {trained.model.name} ({trained.model.paper}), {trained.n_parameters:,} parameters",
+        f"{path}: {trained.title} ({trained.model.paper}), {trained.n_parameters:,} parameters",
         f"  images      {len(survey.bands)} x {size} x {size} of {survey.name} ({', '.join(survey.bands)}), {survey.unit}",
         f"  trained on  {training['n']:,} galaxies (data {training['data_hash'][:12]}), {steps}",
         f"  stretch     {trained.stretch.name}",

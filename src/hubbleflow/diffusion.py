@@ -63,8 +63,8 @@ def edm_loss(
     return (column(weight) * (denoiser(x + column(sigma) * noise, sigma, c) - x) ** 2).mean()
 
 
-def guided(denoiser: EdmDenoiser, c: Float[Tensor, "n k"], guidance: float = 1.0) -> Denoise:
-    """The denoiser at conditions c as a function of (x_t, sigma).
+def guided(denoiser: Callable[[Tensor, Tensor, Tensor], Tensor], c: Float[Tensor, "n k"], guidance: float = 1.0) -> Denoise:
+    """The denoiser at conditions c as a function of (x_t, sigma); or what else a network says of (x_t, noise level, c), as its noise.
 
     `guidance` w is classifier-free guidance (Ho & Salimans 2022): D_nothing + w (D_c - D_nothing). 1 is the model as trained, 0 ignores
     the conditions, > 1 exaggerates them, at twice the cost.
@@ -103,11 +103,33 @@ def galaxy_seeds(seed: int, first: int, n: int) -> list[int]:
     return [mixed(mixed(seed) + number) >> 1 for number in range(first, first + n)]
 
 
+class NoiseStreams:
+    """Unit Gaussian noise, again and again: one independent stream a galaxy, so that galaxy i's noise depends on its own seed and on how
+    often it was asked for, and on nothing else. Drawn on the CPU, whose streams are the same on every machine.
+
+    Args:
+        seeds: one a galaxy.
+        shape: of one galaxy's noise.
+
+    Example:
+        >>> streams = NoiseStreams([5, 7], (3,))
+        >>> first, second = streams(), streams()
+        >>> torch.equal(first, second), torch.equal(first, seeded_noise([5, 7], (3,)))
+        (False, True)
+    """
+
+    def __init__(self, seeds: Sequence[int], shape: tuple[int, ...]) -> None:
+        self.shape, self.generators = shape, [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self) -> Float[Tensor, "n ..."]:
+        return torch.stack([torch.randn(self.shape, generator=generator) for generator in self.generators])
+
+
 def seeded_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Float[Tensor, "n ..."]:
-    """Unit Gaussian noise, one independent stream a galaxy: galaxy i's noise depends on its own seed and on nothing else.
+    """The first noise of each galaxy's stream (see :class:`NoiseStreams`).
 
     Example:
         >>> torch.equal(seeded_noise([5, 7], (3,))[1], seeded_noise([7], (3,))[0])
         True
     """
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    return NoiseStreams(seeds, shape)()

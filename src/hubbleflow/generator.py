@@ -131,12 +131,13 @@ class Generator(TrainedModel):
 
     def provenance(self, seed: int, steps: int | None, guidance: float, sampler: str | None) -> dict[str, Any]:
         """What a generated set says of itself."""
+        assert isinstance(self.model, GenerativeModel)
         return {
             "made_by": "hubbleflow generate",
-            "model": self.model.name,
+            "model": self.title,
             "training_data": self.training.get("data_hash", ""),
             "seed": seed,
-            "steps": steps or getattr(self.model, "steps", None),
+            "steps": steps or self.model.default_steps(sampler),
             "guidance": guidance,
             "sampler": sampler or "default",
         }
@@ -152,8 +153,12 @@ class Generator(TrainedModel):
         extrapolate: bool = False,
         precision: str = "auto",
         batch_size: int = BATCH,
+        offset: int = 0,
     ) -> Iterator[tuple[Float32[np.ndarray, "n band y x"], dict[str, np.ndarray]]]:
-        """Yield (images, columns) batch by batch; `values` has one value a galaxy and column (see :meth:`asked`)."""
+        """Yield (images, columns) batch by batch; `values` has one value a galaxy and column (see :meth:`asked`).
+
+        `offset` is the number of the first galaxy in its set: a set may be drawn in parts.
+        """
         if steps is not None and steps < 1:
             raise InputError(f"the number of steps must be at least 1, got {steps}")
         if not np.isfinite(guidance):
@@ -165,12 +170,12 @@ class Generator(TrainedModel):
         resolved = resolve_precision(precision, self.device)
         for first in range(0, len(c), batch_size):
             part = slice(first, first + batch_size)
-            seeds = galaxy_seeds(seed, first, len(c[part]))
+            seeds = galaxy_seeds(seed, offset + first, len(c[part]))
             with torch.inference_mode(), autocast(resolved, self.device):
                 y = model.sample(c[part].to(self.device), seeds, steps, guidance, sampler)
                 images = self.stretch.inverse(y.float(), clip=True).cpu().numpy()
             columns = {names[name]: np.asarray(value)[part] for name, value in values.items()}
-            columns["object_id"] = np.arange(first, first + len(images), dtype=np.int64)
+            columns["object_id"] = np.arange(offset + first, offset + first + len(images), dtype=np.int64)
             yield images, columns
 
     def generate(
@@ -185,9 +190,10 @@ class Generator(TrainedModel):
         extrapolate: bool = False,
         precision: str = "auto",
         batch_size: int = BATCH,
+        offset: int = 0,
         on_progress: Any = None,
     ) -> GalaxySet:
-        """Stream galaxies to a file, a batch in memory at a time; `on_progress(n)` is told of each batch."""
+        """Stream galaxies to a file, a batch in memory at a time; `on_progress(n)` is told of each batch; see :meth:`draw`."""
         batches = self.draw(
             values,
             seed,
@@ -197,6 +203,7 @@ class Generator(TrainedModel):
             extrapolate=extrapolate,
             precision=precision,
             batch_size=batch_size,
+            offset=offset,
         )
         with GalaxyWriter(Path(path), self.survey, self.provenance(seed, steps, guidance, sampler)) as writer:
             for images, columns in batches:

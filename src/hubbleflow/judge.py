@@ -63,7 +63,8 @@ class RedshiftJudge:
         if model is not None:
             predictor = Predictor.load(model)
             if predictor.conditions.names != ("redshift",):
-                raise InputError(f"{model} reads {', '.join(predictor.conditions.names)}, not redshifts: give a li2024-redshift-cnn")
+                what = ", ".join(predictor.conditions.names)
+                raise InputError(f"{model} reads {what}, not redshifts: give a li2024-redshift-cnn or a redshift-density")
             for galaxies in (real, generated):
                 predictor.check_survey(galaxies, f"with --redshift-model {model}")
             return cls(predictor, f"redshifts read by {model}", real)

@@ -110,7 +110,7 @@ def read_weights(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> t
     return weights, header
 
 
-def model_card(config: Mapping[str, Any], n_parameters: int) -> str:
+def model_card(config: Mapping[str, Any], title: str, n_parameters: int) -> str:
     """README.md of a folder, written from its config."""
     conditions = "\n".join(
         f"- `{column['name']}`: {', '.join(column['classes'])}"
@@ -123,7 +123,7 @@ def model_card(config: Mapping[str, Any], n_parameters: int) -> str:
 library_name: hubbleflow
 tags: [astronomy, galaxies, {config["model"]}]
 ---
-# {config["model"]}: {survey["name"]} galaxies
+# {title}: {survey["name"]} galaxies
 
 {n_parameters:,} parameters, {config["paper"]}.
 

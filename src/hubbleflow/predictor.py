@@ -1,23 +1,26 @@
-"""A predictor: a number or a class read off every galaxy of a set by a trained model."""
+"""A predictor: a number, its density, or a class read off every galaxy of a set by a trained model."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
-from hubbleflow.models import PredictiveModel
+from hubbleflow.models import DensityModel, PredictiveModel
+from hubbleflow.photoz import RedshiftDensity
 from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.trained import TrainedModel
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+QUANTILES = (16, 50, 84)  # per cent: the median, and what a Gaussian holds within one sigma of it
 
 
 @dataclass
@@ -43,18 +46,48 @@ class Predictor(TrainedModel):
         Raises:
             InputError: the set is of another survey or stamp size than the model was trained on.
         """
-        self.check_survey(galaxies, "with this model")
         model = self.model
         assert isinstance(model, PredictiveModel)
+        return np.concatenate([found.float().cpu().numpy() for found in self._read(galaxies, model.predict, on_progress)])
+
+    def density(self, galaxies: GalaxySet, on_progress: Callable[[int], None] | None = None) -> RedshiftDensity:
+        """p(z | image) of every galaxy, streaming.
+
+        Raises:
+            InputError: the model gives no densities, or see :meth:`predict`.
+        """
+        if not isinstance(self.model, DensityModel):
+            raise InputError(f"model {self.model.name!r} gives one value a galaxy and no densities: train a redshift-density")
+        return RedshiftDensity.concatenate(list(self._read(galaxies, self.model.density, on_progress)))
+
+    def columns(self, galaxies: GalaxySet, on_progress: Callable[[int], None] | None = None) -> dict[str, np.ndarray]:
+        """What is read, as columns of a table: `predicted_redshift`, of a density also `z_q16`, `z_q50`, `z_q84`; or
+        `predicted_category` with one column `p_<class>` a class.
+
+        Raises:
+            InputError: see :meth:`predict`.
+        """
+        name = self.conditions.columns[0].name
+        if isinstance(self.model, DensityModel):
+            quantiles = self.density(galaxies, on_progress).quantile([level / 100 for level in QUANTILES])
+            columns = {f"z_q{level}": quantiles[:, number] for number, level in enumerate(QUANTILES)}
+            return {f"predicted_{name}": columns["z_q50"].copy(), **columns}
+        found = self.predict(galaxies, on_progress)
+        if found.ndim == 1:
+            return {f"predicted_{name}": found}
+        named = {f"p_{kind}": found[:, number] for number, kind in enumerate(self.classes)}
+        return {f"predicted_{name}": np.asarray(self.classes)[found.argmax(axis=1)], **named}
+
+    def _read(self, galaxies: GalaxySet, read: Callable[[torch.Tensor], Any], on_progress: Callable[[int], None] | None) -> Iterator[Any]:
+        """What `read` makes of each block of stretched images."""
+        self.check_survey(galaxies, "with this model")
         precision = resolve_precision("auto", self.device)
-        found = []
         for block in galaxies.blocks():
             x = self.stretch(torch.from_numpy(np.nan_to_num(block.images[:], nan=0.0, posinf=0.0, neginf=0.0)).to(self.device))
             with torch.inference_mode(), autocast(precision, self.device):
-                found.append(model.predict(x).float().cpu().numpy())
+                yield read(x)
             if on_progress:
                 on_progress(len(block))
-        return np.concatenate(found)
 
     def category(self, galaxies: GalaxySet) -> np.ndarray:
         """(n,) names of the most probable class."""

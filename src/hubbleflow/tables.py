@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hubbleflow.errors import InputError
 from hubbleflow.files import atomic_path
 from hubbleflow.galaxies import GalaxySet
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".csv": "ascii.csv", ".parquet": "parquet"}
 
@@ -21,8 +25,16 @@ def write_table(galaxies: GalaxySet, path: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: what `check_table_path` raises, or the file cannot be written.
     """
+    return write_rows(galaxies.table, path)
+
+
+def write_rows(table: Table, path: str | os.PathLike[str]) -> Path:
+    """Write an astropy table; the suffix chooses the format. It may be changed on the way: give a copy where that matters.
+
+    Raises:
+        InputError: as for `write_table`.
+    """
     path = check_table_path(path)
-    table = galaxies.table
     with atomic_path(path) as temporary:
         if path.suffix == ".fits":
             table.meta = {}  # the header's eight characters cannot hold our provenance

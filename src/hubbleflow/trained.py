@@ -17,7 +17,8 @@ from hubbleflow.conditions import Conditions
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.model_folder import FORMAT, model_card, read_config, read_weights, write_folder
-from hubbleflow.models import Model, get_model
+from hubbleflow.models import Model, get_model, model_names
+from hubbleflow.models.from_file import VARIABLE
 from hubbleflow.stretch import Stretch, stretch_from_dict
 from hubbleflow.survey import Survey
 
@@ -54,6 +55,11 @@ class TrainedModel:
         return next(self.model.parameters()).device
 
     @property
+    def title(self) -> str:
+        """The model's name, and that it is small where it is: "lizarraga2024 (small)"."""
+        return self.model.titled(self.training.get("scale", "paper"))
+
+    @property
     def n_parameters(self) -> int:
         """Number of trained numbers."""
         return sum(parameter.numel() for parameter in self.model.parameters())
@@ -81,7 +87,7 @@ class TrainedModel:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the folder (see :mod:`hubbleflow.model_folder`) and return its path."""
         config = self.config()
-        write_folder(folder, config, self.model.state_dict(), self.progress, model_card(config, self.n_parameters))
+        write_folder(folder, config, self.model.state_dict(), self.progress, model_card(config, self.title, self.n_parameters))
         return Path(folder)
 
     @classmethod
@@ -92,6 +98,11 @@ class TrainedModel:
             InputError: the folder is missing, damaged, holds a pickle, was changed, or needs a model that is not installed.
         """
         config = read_config(folder)
+        if config.get("model") not in model_names():
+            raise InputError(
+                f"{folder} was trained with the model {config.get('model')!r}, which is not one of this package's: "
+                f"name the .py file that defines it in the environment, {VARIABLE}=FILE.py"
+            )
         weights, header = read_weights(folder, config)
         try:
             model = get_model(config["model"])(**config["arguments"])

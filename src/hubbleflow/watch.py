@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SHEETS_AT = (0.1, 0.3, 0.6, 1.0)  # of the budget: when a sample sheet is drawn
 SHEET_GALAXIES = 24
+SHEET_STEPS = 50  # of the sampler at most: a glance is not worth the papers' thousand
 SMOOTHING = 0.98  # of the loss that is shown
 
 
@@ -107,7 +108,7 @@ def _follow(training: Training, sheets: bool, tensorboard: bool, interrupted: li
     shown = TextColumn("step {task.fields[step]}  loss {task.fields[loss]:.4f}  {task.fields[speed]:.0f} images/s")
     with progress_bar(shown) as bar:
         bar.disable = not main
-        task = bar.add_task(f"training {trained.model.name}", total=1.0, step=training.step, loss=np.nan, speed=0)
+        task = bar.add_task(f"training {trained.title}", total=1.0, step=training.step, loss=np.nan, speed=0)
         bar.update(task, completed=training.progress)
         for step in training.run():
             loss = step.loss if np.isnan(loss) else SMOOTHING * loss + (1 - SMOOTHING) * step.loss
@@ -133,7 +134,7 @@ def _draw_sheet(training: Training, path: Path) -> None:
     for name in generator.conditions.names:  # sorted, so that a sheet reads as an evolution
         if conditions[name].dtype.kind == "f":
             conditions[name] = np.sort(conditions[name])
-    galaxies = generator.sample(conditions, seed=0)
+    galaxies = generator.sample(conditions, seed=0, steps=min(generator.model.default_steps(), SHEET_STEPS))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet(galaxies, path)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+    from hubbleflow.photoz import RedshiftDensity
+
 
 SCALES = ("paper", "small")
 
@@ -65,8 +67,8 @@ class TrainingDefaults:
 class Model(nn.Module, ABC):
     """A network with its objective.
 
-    Subclasses set `name` (which registers them), `paper` and `defaults`, and define `arguments` and `loss`. Their constructor's defaults are
-    the paper's size; `small` holds the arguments of a narrower network that trains in minutes on a CPU, where there is one.
+    Subclasses set `name` (which registers them), `paper` and `defaults`, and define `arguments` and `loss`. Their constructor's defaults
+    are the paper's size; `small` holds the arguments of a narrower network that trains in minutes on a CPU, where there is one.
     """
 
     name: ClassVar[str] = ""
@@ -101,6 +103,11 @@ class Model(nn.Module, ABC):
         return dict(cls.small) if scale == "small" else {}
 
     @classmethod
+    def titled(cls, scale: str) -> str:
+        """What it is called where it is shown: "lizarraga2024 (small)" at a small scale that is not the paper's."""
+        return f"{cls.name} (small)" if scale == "small" and cls.small else cls.name
+
+    @classmethod
     def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The user's own constructor arguments, if the model has them.
 
@@ -130,6 +137,11 @@ class GenerativeModel(Model):
 
     steps: ClassVar[int] = 1  # network evaluations of its default sampler
 
+    @classmethod
+    def default_steps(cls, sampler: str | None = None) -> int:
+        """Steps that a sampler takes where nothing is asked."""
+        return cls.steps
+
     @abstractmethod
     def sample(
         self, c: Float[Tensor, "n k"], seeds: Sequence[int], steps: int | None = None, guidance: float = 1.0, sampler: str | None = None
@@ -143,3 +155,11 @@ class PredictiveModel(Model):
     @abstractmethod
     def predict(self, x: Float[Tensor, "n band y x"]) -> Float[Tensor, "n ..."]:
         """(n,) values in the condition's own unit, or (n, classes) probabilities."""
+
+
+class DensityModel(PredictiveModel):
+    """A model that reads redshifts and says how sure it is; its prediction is the density's median."""
+
+    @abstractmethod
+    def density(self, x: Float[Tensor, "n band y x"]) -> RedshiftDensity:
+        """p(z | image) of each stretched image."""

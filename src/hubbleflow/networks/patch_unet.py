@@ -14,7 +14,7 @@ are ours:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+Layer = TypeVar("Layer", bound=nn.Module)
+
 
 def group_norm(channels: int) -> nn.GroupNorm:
     """GroupNorm with groups of at least eight channels, at most 32 groups."""
@@ -33,7 +35,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=1e-5)
 
 
-def zeroed(module: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
+def zeroed(module: Layer) -> Layer:
     """The same module with all parameters zero: a residual branch that starts as nothing."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
@@ -41,11 +43,11 @@ def zeroed(module: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions of a feature map, 64 channels a head, added to its input."""
+    """Self-attention over all positions of a feature map, 64 channels a head where `heads` does not say, added to its input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, heads: int | None = None) -> None:
         super().__init__()
-        self.heads = max(1, channels // 64)
+        self.heads = heads or max(1, channels // 64)
         self.norm, self.qkv, self.out = group_norm(channels), nn.Conv2d(channels, 3 * channels, 1), zeroed(nn.Conv2d(channels, channels, 1))
 
     def forward(self, h: Float[Tensor, "n c y x"]) -> Float[Tensor, "n c y x"]:

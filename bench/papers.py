@@ -1,0 +1,93 @@
+"""The papers' systems side by side: one set of galaxies, one budget, one measurement, one judge. It writes the tables of docs/papers.md.
+
+    python bench/papers.py [--minutes 30] [--out runs/papers] [--categories gz2_four_classes.npz]
+
+Two parts. By redshift, on a mock sky of 20,000 galaxies (or --data, e.g. GalaxiesML): lizarraga2024, li2024-ddpm, li2024-cvae and edm, by
+the numbers of Li 2024's Table 1 and Lizarraga 2024's four morphologies. By category, where real pictures of known classes are given:
+galcatdiff and edm. Every generator trains for the same minutes and draws 2,000 galaxies (500 by category: there are 700 real ones).
+
+It runs for hours, and may be stopped and started again: what is done is not done again, and with more --minutes the same networks train on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from hubbleflow.datasets import import_archive
+from hubbleflow.files import atomic_path
+from hubbleflow.models import get_model
+from hubbleflow.reproduce import PAPERS, SIDE_BY_SIDE, Comparison, Paper, Settings, reproduce
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "papers.md"
+CATEGORIES_DRAWN = 500
+
+
+def write_section(document: Path, name: str, text: str) -> None:
+    """Replace what stands between the document's two comments of that name."""
+    first, last = (f"<!-- {slash}{name} -->" for slash in ("", "/"))
+    whole = document.read_text(encoding="utf-8")
+    before, begun, rest = whole.partition(first)
+    _, ended, after = rest.partition(last)
+    if not begun or not ended:
+        raise SystemExit(f"{document} has no section between {first} and {last}")
+    with atomic_path(document) as temporary:
+        temporary.write_text(f"{before}{first}\n\n{text.strip()}\n\n{last}{after}", encoding="utf-8")
+
+
+def with_models(paper: Paper, names: str | None) -> tuple[Paper, tuple[str, ...]]:
+    """The paper with those of the named models that are its own, and those that are no paper's; all of its own and edm by default."""
+    wanted = names.split(",") if names else [*paper.models, "edm"]
+    for name in wanted:
+        get_model(name)
+    published = {model for known in PAPERS.values() for model in known.models}
+    return replace(paper, models=tuple(m for m in paper.models if m in wanted)), tuple(m for m in wanted if m not in published)
+
+
+def compare(paper: Paper, arguments: argparse.Namespace, folder: Path, data: Path | None, n: int) -> Comparison:
+    """Run one part."""
+    paper, others = with_models(paper, arguments.models)
+    settings = Settings(
+        scale=arguments.scale,
+        minutes=arguments.minutes,
+        n=n,
+        seed=arguments.seed,
+        others=others,
+        steps=arguments.steps,
+        galaxies=arguments.galaxies,
+        data=data,
+    )
+    return reproduce(paper, folder, settings)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/papers"))
+    parser.add_argument("--document", type=Path, default=DOCUMENT, help="whose sections are written")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of training each network")
+    parser.add_argument("--scale", choices=("small", "paper"), default="small")
+    parser.add_argument("--n", type=int, default=2000, help="galaxies that each model draws")
+    parser.add_argument("--galaxies", type=int, default=20_000, help="of the mock sky")
+    parser.add_argument("--data", type=Path, help="a set with redshifts, instead of the mock sky")
+    parser.add_argument("--categories", type=Path, help="an npz of pictures `images` with classes `label`, for galcatdiff")
+    parser.add_argument("--steps", type=int, help="of the samplers, at most")
+    parser.add_argument("--models", help="only these, comma-separated")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+
+    found = compare(SIDE_BY_SIDE, arguments, arguments.out / "redshift", arguments.data, arguments.n)
+    write_section(arguments.document, "redshift", found.markdown())
+    print("\n".join(found.sentences()))
+    if arguments.categories is not None:
+        galaxies = arguments.out / "categories.h5"
+        if not galaxies.exists():
+            import_archive("images", arguments.categories, galaxies, images="images", category="label", survey="sdss-rgb")
+        n = min(arguments.n, CATEGORIES_DRAWN)
+        found = compare(PAPERS["fan2025"], arguments, arguments.out / "categories", galaxies, n)
+        write_section(arguments.document, "category", found.markdown())
+        print("\n".join(found.sentences()))
+
+
+if __name__ == "__main__":
+    main()
