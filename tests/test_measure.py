@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -680,4 +681,5 @@ def test_documentation_names_every_column_and_flag():
     missing += [bit.name for _, bit in bits if f"| {int(bit).bit_length() - 1} | {bit.name} |" not in text]
     untrusted = [line.split("|")[2].strip() for line in text.splitlines() if line.count("|") == 5 and "| yes |" in line]
     assert missing == []
+    assert not re.search(r"^[A-Z]{4,}$", text, re.MULTILINE), "a word in place of a result"
     assert untrusted == [bit.name for module, bit in bits if bit & module.UNTRUSTED]
