@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, wasserstein_distance
 from scipy.stats import t as student
 
 from hubbleflow.errors import InputError
@@ -15,11 +15,12 @@ from hubbleflow.galaxies import GalaxySet
 from hubbleflow.measure import Flag
 from hubbleflow.metrics import Measurement, Metric, Report, Sample, all_metrics, evaluate
 from hubbleflow.metrics.bins import choose_bins
+from hubbleflow.metrics.cells import distance_per_cell
 from hubbleflow.metrics.examples import choose_examples
 from hubbleflow.metrics.galaxy_fitting import log_errcxy, log_error_ellipse
 from hubbleflow.metrics.galaxy_kl import kl_divergence
 from hubbleflow.metrics.metric import mean_of_finite, prepare_rows, scatter_of_finite
-from hubbleflow.metrics.morphology import histograms, means_per_bin, w1_per_cell
+from hubbleflow.metrics.morphology import histograms, means_per_bin
 from hubbleflow.metrics.noise import sky_columns
 from hubbleflow.metrics.redshift_loss import bias, outlier_fraction, per_galaxy_loss, sigma_nmad, spearman
 from hubbleflow.metrics.splits import judge
@@ -116,7 +117,8 @@ def test_fitting_losses_go_the_ways_that_the_facts_say():
 def test_w1_is_the_shift_in_units_of_the_real_spread():
     rng = np.random.default_rng(3)
     x, zeros = rng.normal(0, 1, (300, 2)), np.zeros(300, int)
-    assert w1_per_cell(x, zeros, x + np.array([0.5, 0.1]), zeros, 1).table.ravel() == pytest.approx([0.5, 0.1], rel=1e-9)
+    moved = distance_per_cell(wasserstein_distance, x, zeros, x + np.array([0.5, 0.1]), zeros, 1)
+    assert moved.table.ravel() == pytest.approx([0.5, 0.1], rel=1e-9)
     real = sample(2000, 4)
     shifted = replace(real, measured=real.measured | {"i_mag": real.measured["i_mag"] + 1.0})
     scale = np.nanstd(real.trusted("i_mag"))

@@ -399,7 +399,7 @@ def measure(
 ) -> None:
     """Measure every galaxy of a set, into the file's group measured/; goes on where a killed run ended."""
     from hubbleflow.galaxies import GalaxySet
-    from hubbleflow.measure import Recipe, is_measured, measure_file
+    from hubbleflow.measure import Recipe, distrusted, is_measured, measure_file
     from hubbleflow.tables import check_table_path, write_table
 
     if table is not None:
@@ -410,7 +410,7 @@ def measure(
     opened = GalaxySet.open(galaxies)
     if table is not None:
         write_table(opened, table)
-    counts = ", ".join(f"{number:,} {what}" for what, number in measured.distrusted.items())
+    counts = ", ".join(f"{number:,} {what}" for what, number in distrusted(measured.columns).items())
     print(f"{galaxies}: {len(opened):,} galaxies measured in {', '.join(opened.bands)}; not to be trusted: {counts}")
     if again:
         print("they had been measured by this recipe before: --force measures them again")

@@ -9,7 +9,7 @@ import numpy as np
 
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
-from hubbleflow.measure import trusted
+from hubbleflow.measure import distrusted
 from hubbleflow.trained import TrainedModel
 
 COLUMNS_SHOWN = 12
@@ -54,8 +54,8 @@ def describe_set(galaxies: GalaxySet) -> str:
     lines.append(f"  columns     {', '.join(others[:COLUMNS_SHOWN])}{more}")
     if galaxies.measured:
         # As `hubbleflow measure` counts them: bits that are mere notes are not meant.
-        flagged = f"; {int((~trusted(galaxies.measured['flag'])).sum()):,} flagged" if "flag" in galaxies.measured else ""
-        lines.append(f"  measured    {len(galaxies.measured)} columns{flagged}")
+        doubtful = ", ".join(f"{number:,} {what}" for what, number in distrusted(galaxies.measured).items())
+        lines.append(f"  measured    {len(galaxies.measured)} columns" + (f"; not to be trusted: {doubtful}" if doubtful else ""))
     notes = galaxies.provenance.get("notes", [])
     lines += [f"  note        {note}" for note in notes if isinstance(notes, list) and isinstance(note, str)]
     return "\n".join(lines)

@@ -6,7 +6,7 @@ measure_stamp(images, survey)  one galaxy, all bands
 """
 
 from hubbleflow.measure.flags import DESCRIPTIONS, UNTRUSTED, Flag, trusted
-from hubbleflow.measure.pipeline import Measured, is_measured, measure, measure_file
+from hubbleflow.measure.pipeline import Measured, distrusted, is_measured, measure, measure_file
 from hubbleflow.measure.recipe import Recipe
 from hubbleflow.measure.sersic_flags import SersicFlag
 from hubbleflow.measure.shape_flags import ShapeFlag
@@ -21,6 +21,7 @@ __all__ = [
     "SersicFlag",
     "ShapeFlag",
     "StampResult",
+    "distrusted",
     "is_measured",
     "measure",
     "measure_file",

@@ -49,16 +49,6 @@ class Measured:
         return len(self.columns["flag"])
 
     @property
-    def distrusted(self) -> dict[str, int]:
-        """How many galaxies, Sersic fits and shapes have a bit that matters; what was not measured is not named."""
-        counts = {"galaxies": int((~flags.trusted(self.columns["flag"])).sum())}
-        for what, ending, module in (("Sersic fits", "_sersic_flag", sersic_flags), ("shapes", "_shape_flag", shape_flags)):
-            for name in self.columns:
-                if name.endswith(ending):
-                    counts[what] = int((~module.trusted(self.columns[name])).sum())
-        return counts
-
-    @property
     def flag_counts(self) -> dict[str, int]:
         """How many galaxies have each bit of `flag`, and under "untrusted" how many have any that matters."""
         flag = self.columns["flag"]
@@ -80,6 +70,16 @@ class Measured:
             provenance=galaxies.provenance,
             path=galaxies.path,
         )
+
+
+def distrusted(columns: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """How many galaxies, Sersic fits and shapes have a flag that matters, by measured columns; what was not measured is not named."""
+    counts = {"galaxies": int((~flags.trusted(columns["flag"])).sum())} if "flag" in columns else {}
+    for what, module, ending in (("Sersic fits", sersic_flags, "_sersic_flag"), ("shapes", shape_flags, "_shape_flag")):
+        for name in columns:
+            if name.endswith(ending):
+                counts[what] = int((~module.trusted(columns[name])).sum())
+    return counts
 
 
 def measure(

@@ -23,16 +23,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import wasserstein_distance
+from scipy.stats import ks_2samp, wasserstein_distance
 
 from hubbleflow.metrics.bins import Bins
-from hubbleflow.metrics.metric import Measurement, Metric, NotComputable, Prepared, mean_of_finite
-from hubbleflow.metrics.sample import Sample, colours, reference, rows_in_bins, shared
+from hubbleflow.metrics.cells import FEWEST, distance_per_cell
+from hubbleflow.metrics.metric import Metric, NotComputable, Prepared
+from hubbleflow.metrics.sample import Sample, colours, reference, shared
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
-FEWEST_IN_A_CELL = 10
 UNKNOWN = {"", "nan", "None"}
 
 
@@ -69,30 +69,6 @@ def scatter(values: Float[np.ndarray, "n q"]) -> Float[np.ndarray, " q"]:
     return np.array(spread)
 
 
-def per_category(
-    distance: Callable[[np.ndarray, np.ndarray], float],
-    a: Float[np.ndarray, "n q"],
-    a_bins: Int[np.ndarray, " n"],
-    b: Float[np.ndarray, "m q"],
-    b_bins: Int[np.ndarray, " m"],
-    bins: int,
-) -> Measurement:
-    """The distance of each quantity in each category (NaN under 10 galaxies a side), and the mean over all of them.
-
-    Example:
-        >>> x, zeros = np.linspace(0, 1, 50)[:, None], np.zeros(50, int)
-        >>> round(per_category(wasserstein_distance, x, zeros, x + 0.25, zeros, 1).overall, 6)
-        0.25
-    """
-    table = np.full((a.shape[1], bins), np.nan)
-    for column, (rows_a, rows_b) in enumerate(zip(rows_in_bins(a_bins, bins), rows_in_bins(b_bins, bins), strict=True)):
-        for row in range(a.shape[1]):
-            p, q = (values[np.isfinite(values)] for values in (a[rows_a, row], b[rows_b, row]))
-            if min(len(p), len(q)) >= FEWEST_IN_A_CELL:
-                table[row, column] = distance(p, q)
-    return Measurement(mean_of_finite(table), table)
-
-
 def kolmogorov_smirnov(p: Float[np.ndarray, " n"], q: Float[np.ndarray, " m"]) -> float:
     """Eq. (2).
 
@@ -100,9 +76,7 @@ def kolmogorov_smirnov(p: Float[np.ndarray, " n"], q: Float[np.ndarray, " m"]) -
         >>> kolmogorov_smirnov(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.5, 2.0, 3.0, 4.0]))
         0.5
     """
-    p, q = np.sort(p), np.sort(q)
-    x = np.concatenate([p, q])
-    return float(np.abs(np.searchsorted(p, x, side="right") / len(p) - np.searchsorted(q, x, side="right") / len(q)).max())
+    return float(ks_2samp(p, q, method="asymp").statistic)  # no exact p-value: nobody asks for it, and it is slow
 
 
 def categories_of(real: Sample, generated: Sample, usable: tuple[np.ndarray, np.ndarray]) -> tuple[Bins, str | None]:
@@ -120,11 +94,11 @@ def categories_of(real: Sample, generated: Sample, usable: tuple[np.ndarray, np.
         if not found:
             raise NotComputable(f"does not apply: the {which} set has no categories")
     matched = {name: min(int((names[0] == name).sum()) // 2, int((names[1] == name).sum())) for name in sorted({*known[0], *known[1]})}
-    large = tuple(name for name, number in matched.items() if number >= FEWEST_IN_A_CELL)
+    large = tuple(name for name, number in matched.items() if number >= FEWEST)
     small = [f"{name} ({number})" for name, number in matched.items() if name not in large]
-    note = f"fewer than {FEWEST_IN_A_CELL} galaxies a side: {', '.join(small)}" if small else None
+    note = f"fewer than {FEWEST} galaxies a side: {', '.join(small)}" if small else None
     if not large:
-        raise NotComputable(f"no category has {2 * FEWEST_IN_A_CELL} usable real and {FEWEST_IN_A_CELL} usable generated galaxies")
+        raise NotComputable(f"no category has {2 * FEWEST} usable real and {FEWEST} usable generated galaxies")
     index = [np.array([large.index(name) if name in large else -1 for name in column], int) for column in names]
     return Bins("category", large, tuple(map(float, range(len(large)))), None, index[0], index[1]), note
 
@@ -141,13 +115,13 @@ def _prepare(quantities: _Quantities, distance: Callable[[np.ndarray, np.ndarray
             rows = [values / units[index] for values, index in zip(rows, (kinds.real, kinds.generated), strict=True)]
         keep = [index >= 0 for index in (kinds.real, kinds.generated)]
         return Prepared(
-            lambda a, i, b, j: per_category(distance, a, i, b, j, len(kinds)),
+            lambda a, i, b, j: distance_per_cell(distance, a, i, b, j, len(kinds)),
             tuple(name.replace("isophotal_area", "isophotal_radius") for name in names),
             rows[0][keep[0]],
             kinds.real[keep[0]],
             rows[1][keep[1]],
             kinds.generated[keep[1]],
-            minimum=FEWEST_IN_A_CELL,
+            minimum=FEWEST,
             note=note,
             strata=kinds,
         )

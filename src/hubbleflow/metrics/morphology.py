@@ -24,7 +24,8 @@ import numpy as np
 from scipy.stats import t as student
 from scipy.stats import wasserstein_distance
 
-from hubbleflow.metrics.metric import Measurement, Metric, NotComputable, Prepared, mean_of_finite, prepare_rows
+from hubbleflow.metrics.cells import distance_per_cell
+from hubbleflow.metrics.metric import Metric, NotComputable, Prepared, prepare_rows
 from hubbleflow.metrics.sample import Sample, colours, reference, rows_in_bins, shared
 
 if TYPE_CHECKING:
@@ -46,31 +47,6 @@ QUANTITIES = {
 UNITS = {"isophotal_area": "px²", "major_axis": "px", "half_light_radius": "px"}
 
 
-def w1_per_cell(
-    a: Float[np.ndarray, "n q"],
-    a_bins: Int[np.ndarray, " n"],
-    b: Float[np.ndarray, "m q"],
-    b_bins: Int[np.ndarray, " m"],
-    bins: int,
-) -> Measurement:
-    """Wasserstein-1 distance of each quantity in each bin (NaN under 10 galaxies a side), and the mean over cells.
-
-    Example:
-        >>> x = np.linspace(0, 1, 50)[:, None]
-        >>> zeros = np.zeros(50, int)
-        >>> round(w1_per_cell(x, zeros, x + 0.25, zeros, 1).overall, 6)
-        0.25
-    """
-    table = np.full((a.shape[1], bins), np.nan)
-    for column, (rows_a, rows_b) in enumerate(zip(rows_in_bins(a_bins, bins), rows_in_bins(b_bins, bins), strict=True)):
-        for row in range(a.shape[1]):
-            p, q = a[rows_a, row], b[rows_b, row]
-            p, q = p[np.isfinite(p)], q[np.isfinite(q)]
-            if min(len(p), len(q)) >= FEWEST_IN_A_CELL:
-                table[row, column] = wasserstein_distance(p, q)
-    return Measurement(mean_of_finite(mean_of_finite(table, axis=1)), table)
-
-
 def _prepare(names_of: Callable[[Sample], list[str]], words: str) -> Callable[[Sample, Sample, Bins], Prepared]:
     def prepare(real: Sample, generated: Sample, bins: Bins) -> Prepared:
         names = shared(real, generated, names_of(real))
@@ -80,7 +56,9 @@ def _prepare(names_of: Callable[[Sample], list[str]], words: str) -> Callable[[S
         if not (scale > 0).all():
             raise NotComputable(f"the real set's {words} does not vary, so a distance has no scale")
         rows = [sample.matrix(names) / scale for sample in (real, generated)]
-        return prepare_rows(rows[0], rows[1], bins, lambda a, i, b, j: w1_per_cell(a, i, b, j, len(bins)), names)
+        return prepare_rows(
+            rows[0], rows[1], bins, lambda a, i, b, j: distance_per_cell(wasserstein_distance, a, i, b, j, len(bins)), names
+        )
 
     return prepare
 

@@ -16,18 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
-KINDS = (
-    "Disturbed",
-    "Merging",
-    "Round Smooth",
-    "In-between Round Smooth",
-    "Cigar Shaped Smooth",
-    "Barred Spiral",
-    "Unbarred Tight Spiral",
-    "Unbarred Loose Spiral",
-    "Edge-on without Bulge",
-    "Edge-on with Bulge",
-)
+from hubbleflow.datasets.galaxy10 import CLASSES
+
+KINDS = CLASSES
 SMOOTH = KINDS[2:5]
 SPIRAL = KINDS[5:8]
 EDGE_ON = KINDS[8:]
