@@ -2,23 +2,34 @@
 
     python bench/papers.py [--minutes 30] [--out runs/papers] [--categories gz2_four_classes.npz]
 
-Two parts. By redshift, on a mock sky of 20,000 galaxies (or --data, e.g. GalaxiesML): lizarraga2024, li2024-ddpm, li2024-cvae and edm, by
+Two parts. By redshift, on a mock sky of 25,000 galaxies, of which 20,000 to train on (or --data, e.g. GalaxiesML): lizarraga2024,
+li2024-ddpm, li2024-cvae and edm, by
 the numbers of Li 2024's Table 1 and Lizarraga 2024's four morphologies. By category, where real pictures of known classes are given:
 galcatdiff and edm. Every generator trains for the same minutes and draws 2,000 galaxies (500 by category: there are 700 real ones).
 
-It runs for hours, and may be stopped and started again: what is done is not done again, and with more --minutes the same networks train on.
+Minutes are those of a machine with nothing else to do: at the start a step of each network is timed (let nothing else run then), and each
+trains for as many steps as the minutes hold. So the rest may share the machine, be stopped and started again: what is done is not done
+again, and with more --minutes the same networks train on.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hubbleflow.datasets import import_archive
-from hubbleflow.files import atomic_path
+from hubbleflow.files import atomic_path, write_json
+from hubbleflow.galaxies import GalaxySet
 from hubbleflow.models import get_model
 from hubbleflow.reproduce import PAPERS, SIDE_BY_SIDE, Comparison, Paper, Settings, reproduce
+from hubbleflow.reproduce.run import Reproduction
+from hubbleflow.simulate import simulate
+from hubbleflow.training import Recipe, Training
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "papers.md"
 CATEGORIES_DRAWN = 500
@@ -45,6 +56,37 @@ def with_models(paper: Paper, names: str | None) -> tuple[Paper, tuple[str, ...]
     return replace(paper, models=tuple(m for m in paper.models if m in wanted)), tuple(m for m in wanted if m not in published)
 
 
+def seconds_a_step(galaxies: GalaxySet, recipe: Recipe, seconds: float) -> float:
+    """Of training, averages and all, after the first few steps."""
+    with TemporaryDirectory() as folder:
+        training = Training(galaxies, Path(folder) / "model", replace(recipe, minutes=None, steps=10**6, save_every=10**6))
+        started, first = 0.0, 5
+        for step in training.run():
+            now = time.monotonic()
+            if step.number == first:
+                started = now
+            elif step.number > first and now - started > seconds:
+                return (now - started) / (step.number - first)
+    raise AssertionError
+
+
+def paces(paper: Paper, settings: Settings, folder: Path, seconds: float) -> dict[str, float]:
+    """Seconds a step of each network and of the judge: timed once in a folder, in two rounds, of which the faster counts."""
+    path = folder / "pace.json"
+    known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    recipes = Reproduction(paper, folder, settings).recipes()
+    if set(recipes) <= set(known):
+        return known
+    with TemporaryDirectory() as made:
+        galaxies = GalaxySet.open(settings.data) if settings.data else simulate(Path(made) / "sky.h5", 600, seed=0)
+        rounds = [{name: seconds_a_step(galaxies, recipe, seconds) for name, recipe in recipes.items()} for _ in range(2)]
+    found = {name: min(timed[name] for timed in rounds) for name in recipes}
+    for name, step in found.items():
+        print(f"{name:20s} {1000 * step:8.1f} ms a step of {recipes[name].with_defaults().batch_size}", file=sys.stderr)
+    write_json(path, found)
+    return found
+
+
 def compare(paper: Paper, arguments: argparse.Namespace, folder: Path, data: Path | None, n: int) -> Comparison:
     """Run one part."""
     paper, others = with_models(paper, arguments.models)
@@ -58,7 +100,7 @@ def compare(paper: Paper, arguments: argparse.Namespace, folder: Path, data: Pat
         galaxies=arguments.galaxies,
         data=data,
     )
-    return reproduce(paper, folder, settings)
+    return reproduce(paper, folder, replace(settings, pace=paces(paper, settings, folder, arguments.timed)))
 
 
 def main() -> None:
@@ -68,11 +110,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="of training each network")
     parser.add_argument("--scale", choices=("small", "paper"), default="small")
     parser.add_argument("--n", type=int, default=2000, help="galaxies that each model draws")
-    parser.add_argument("--galaxies", type=int, default=20_000, help="of the mock sky")
+    parser.add_argument("--galaxies", type=int, default=25_000, help="of the mock sky")
     parser.add_argument("--data", type=Path, help="a set with redshifts, instead of the mock sky")
     parser.add_argument("--categories", type=Path, help="an npz of pictures `images` with classes `label`, for galcatdiff")
     parser.add_argument("--steps", type=int, help="of the samplers, at most")
     parser.add_argument("--models", help="only these, comma-separated")
+    parser.add_argument("--timed", type=float, default=20.0, help="seconds for which each network's steps are timed, twice")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 

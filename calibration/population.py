@@ -1,4 +1,4 @@
-"""Fit the mock sky's population to real surveys: writes src/hubbleflow/simulate/population.json (committed, some 60 kB).
+"""Fit the mock sky's population to real surveys: writes src/hubbleflow/simulate/population.json (committed, some 80 kB).
 
     python calibration/population.py [../shared/data]
 

@@ -186,7 +186,7 @@ def test_names_and_numbers_of_samplers() -> None:
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_guidance_needs_a_training_with_dropped_conditions(name: str) -> None:
+def test_guidance_leads_away_from_what_was_not_asked(name: str) -> None:
     model = made(name)
     x, c = torch.randn(4, 3, 16, 16, generator=seeded()), torch.tensor([[-1.0], [0.0], [0.5], [1.0]])
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
@@ -197,11 +197,6 @@ def test_guidance_needs_a_training_with_dropped_conditions(name: str) -> None:
             model(x, c, seeded(step)).backward()
             optimizer.step()
 
-    train(c)
-    with torch.no_grad():
-        for asked, guidance in ((c, 2.0), (torch.full_like(c, torch.nan), 1.0)):
-            with pytest.raises(InputError, match="trained without dropping conditions.*--dropout 0.1"):
-                model.sample(asked, [1, 2, 3, 4], steps=2, guidance=guidance)
     dropped = c.clone()
     dropped[:2] = torch.nan
     train(dropped)

@@ -406,4 +406,4 @@ def test_tables_in_every_format_hold_names_beyond_ascii(tmp_path: Path) -> None:
 def test_flagged_means_untrusted() -> None:
     galaxies = some_galaxies(4)
     galaxies.measured["flag"] = np.array([0, Flag.BLENDED, Flag.NOT_DETECTED, Flag.NOT_DETECTED | Flag.BLENDED])
-    assert "; 2 flagged" in describe_set(galaxies)
+    assert "; not to be trusted: 2 galaxies" in describe_set(galaxies)

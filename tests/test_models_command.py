@@ -57,6 +57,34 @@ def own_file(tmp_path: Path, forget_models: Callable[[], None]) -> Path:
     return path
 
 
+def test_an_edited_file_is_another_model(own_file: Path, tmp_path: Path, forget_models: Callable[[], None]) -> None:
+    def trained(steps: int) -> Training:
+        training = Training(blobs(), tmp_path / "model", Recipe(model=model_of(str(own_file)).name, steps=steps), resume=steps > 5)
+        list(training.run())
+        return training
+
+    assert trained(5).step == 5
+    forget_models()
+    assert trained(7).step == 7
+    forget_models()
+    own_file.write_text(OWN.replace("** 2).mean()", "** 2).sum()"))
+    with pytest.raises(InputError, match=r"was trained differently \(code changed\)"):
+        trained(9)
+
+
+def test_what_was_never_left_out_must_be_asked(own_file: Path, tmp_path: Path) -> None:
+    for dropout, told in ((0.0, True), (0.1, False)):
+        training = Training(blobs(), tmp_path / f"{dropout}", Recipe(model=model_of(str(own_file)).name, steps=1, dropout=dropout))
+        list(training.run())
+        generator = Generator.load(tmp_path / f"{dropout}")
+        assert len(generator.sample({"redshift": [0.5]}, steps=1)) == 1
+        if told:
+            with pytest.raises(InputError, match="trained without dropping conditions.*--dropout 0.1"):
+                generator.sample({"redshift": [0.5]}, steps=1, guidance=2.0)
+        else:
+            assert len(generator.sample({"redshift": [0.5]}, steps=1, guidance=2.0)) == 1
+
+
 def blobs(n: int = 24, size: int = 32) -> GalaxySet:
     """Galaxies that are fainter and smaller at high redshift."""
     rng = np.random.default_rng(0)

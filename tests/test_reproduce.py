@@ -175,7 +175,8 @@ def test_where_ours_does_not_lead_is_said() -> None:
     [
         (found(0.4, z=9.0), found(0.1, z=1.0), "DDPM's, holds."),
         (found(0.4, z=9.0), found(0.2, z=4.0), "holds in its direction"),
-        (found(0.1, z=1.0), found(0.1, z=1.0), "is contradicted"),
+        (found(0.1, z=1.0), found(0.1, z=1.0), "cannot be seen here"),
+        (found(0.1, z=1.0), found(0.4, z=9.0), "is contradicted"),
         (found(0.2, z=4.0), found(0.4, z=9.0), "is contradicted"),
     ],
 )
@@ -311,8 +312,10 @@ def test_a_killed_run_goes_on_where_it_ended(
     reproduce(QUICK, tmp_path, settings)
     lines = [line for line in capfd.readouterr().err.splitlines() if re.match(r"\[\d", line)]
     assert lines and all(line.endswith(": done before") for line in lines)
-    with pytest.raises(InputError, match="was trained differently"):
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="begun with seed 3: choose another folder"):
         reproduce(QUICK, tmp_path, replace(settings, seed=4))
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +334,7 @@ def test_reproduce_leaves_what_it_promises(li: tuple[Path, str, str]) -> None:
     assert [model["title"] for model in found["models"]] == ["li2024-ddpm (small)", "li2024-cvae (small)"]
     assert found["paper"] == "li2024" and found["scale"] == "small" and found["models"][0]["drawn_in"] == 2
     assert "li2024-ddpm, in the paper" in said and "98.8" in said and said.strip().endswith("reproduce.html")
-    assert "Not the published size: li2024-ddpm (small), li2024-cvae (small)" in said
+    assert "li2024-ddpm (small) (batches of 16 at 0.0003, published 32 at 1e-05), li2024-cvae (small) (batches of 32" in said
     assert "Not the published sampler: li2024-ddpm (small) drew in 2 steps" in said
     assert re.findall(r"^\[\d+/10\]", lines, re.M) == [f"[{number}/10]" for number in range(1, 11)]
     made = GalaxySet.open(folder / "li2024-ddpm" / "generated.h5")
@@ -350,6 +353,20 @@ def test_the_page_stands_alone_and_has_the_papers_figures(li: tuple[Path, str, s
     assert (li[0] / "li2024-cvae" / "report" / "report.html").exists()
 
 
+def test_a_set_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing.h5"):
+        reproduce(QUICK, tmp_path / "out", Settings(data=tmp_path / "missing.h5"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pace_turns_minutes_into_steps(sky: Path, tmp_path: Path) -> None:
+    settings = Settings(minutes=2.0, data=sky, pace={"edm": 0.5, "judge": 0.25})
+    made = run.Reproduction(QUICK, tmp_path, settings)
+    assert (made.recipes()["edm"].steps, made.recipes()["edm"].minutes) == (240, None)
+    assert (made.recipes()["judge"].steps, made.recipes()["judge"].minutes) == (480, None)
+    assert made._recipe("li2024-cvae").minutes == 2.0
+
+
 def test_a_model_that_does_not_exist() -> None:
     assert "unknown model 'gan'" in refused("reproduce", "li2024", "--with", "gan")
 
@@ -362,7 +379,22 @@ def test_a_model_that_reads_cannot_be_compared(tmp_path: Path) -> None:
 def test_the_table_of_the_documentation_is_made_by_one_command(tmp_path: Path) -> None:
     document = tmp_path / "papers.md"
     document.write_text((ROOT / "docs" / "papers.md").read_text())
-    words = ("--document", document, "--minutes", 0.02, "--galaxies", 200, "--n", 24, "--steps", 2, "--models", "li2024-cvae,edm")
+    words = (
+        "--document",
+        document,
+        "--minutes",
+        0.02,
+        "--galaxies",
+        200,
+        "--n",
+        24,
+        "--steps",
+        2,
+        "--timed",
+        0.1,
+        "--models",
+        "li2024-cvae,edm",
+    )
     command = [sys.executable, str(ROOT / "bench" / "papers.py"), *map(str, words)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

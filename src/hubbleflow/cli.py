@@ -340,7 +340,9 @@ def generate(
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="with --like: leave out unusable conditions")] = False,
     guidance: Annotated[float, typer.Option(help="1 = as trained; above 1 exaggerates the conditions")] = 1.0,
     steps: Annotated[int | None, typer.Option(help="of the sampler")] = None,
-    sampler: Annotated[str | None, typer.Option(help="dpm++2m, heun or euler")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="dpm++2m, heun or euler; the papers' DDPMs also know ancestral (their default) and ddim")
+    ] = None,
     seed: Seed = 0,
     extrapolate: Annotated[bool, typer.Option("--extrapolate", help="allow conditions outside the trained range")] = False,
     precision: Annotated[Precision, typer.Option(help="of the network")] = Precision.auto,

@@ -166,6 +166,12 @@ class Generator(TrainedModel):
         model = self.model
         assert isinstance(model, GenerativeModel)
         c = self.conditions.encode(values, extrapolate)
+        # Where no training step has ever left a condition out, what stands for "not asked" was never learned.
+        if (guidance != 1 or bool(c.isnan().any())) and not self.training.get("dropout"):
+            raise InputError(
+                "this generator was trained without dropping conditions, so it can neither leave one out nor exaggerate one: "
+                "ask for all of them with guidance 1, or train it with --dropout 0.1"
+            )
         names = {name: name if name in NATURAL else f"asked_{name}" for name in values}
         resolved = resolve_precision(precision, self.device)
         for first in range(0, len(c), batch_size):

@@ -31,6 +31,7 @@ from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.model_folder import CONFIG, LOG, STATE, WEIGHTS, config_hash, read_config
 from hubbleflow.models import GenerativeModel, Model, TrainingSet, get_model
+from hubbleflow.models.from_file import code_hash, file_of
 from hubbleflow.pixel_statistics import PixelStatistics
 from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.predictor import Predictor
@@ -100,7 +101,7 @@ class Recipe:
 
     def with_defaults(self) -> Recipe:
         """The recipe with the model's own values where nothing was said."""
-        own = get_model(self.model).defaults
+        own = get_model(self.model).training_at(self.scale)
         return replace(
             self,
             conditions=self.conditions or own.conditions,
@@ -195,6 +196,7 @@ class Training:
         training = {
             **fixed,
             "precision": self.precision,
+            **({"code": code_hash(kind)} if file_of(kind) else {}),
             "n": statistics.n,
             "bad_pixels": statistics.bad_pixels,
             "bad_images": statistics.bad_images,
@@ -233,7 +235,7 @@ class Training:
             from ema_pytorch import EMA
         except ImportError as error:
             raise InputError("training averages its weights with ema-pytorch, which is not installed: pip install ema-pytorch") from error
-        recipe, own = self.recipe, self.trained.model.defaults
+        recipe, own = self.recipe, self.trained.model.training_at(self.recipe.scale)
         assert recipe.learning_rate is not None and recipe.ema is not None
         model = self.trained.model.to(self.device).train()
         # inv_gamma 10, power 1: the average looks back over the last tenth of a young training, so that short ones are not held back.
@@ -261,7 +263,7 @@ class Training:
 
     def run(self) -> Iterator[Step]:
         """Train to the end of the budget, yielding every step; checkpoints on the way and at the end."""
-        own, recipe = self.trained.model.defaults, self.recipe
+        own, recipe = self.trained.model.training_at(self.recipe.scale), self.recipe
         saved, started, before = time.monotonic(), time.monotonic(), self.seconds
         while self.progress < 1:
             progress = self.progress
@@ -293,7 +295,7 @@ class Training:
             loss = self.model(x, c, generator)
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
-        clip = self.trained.model.defaults.clip
+        clip = self.trained.model.training_at(self.recipe.scale).clip
         if clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
         self.optimizer.step()

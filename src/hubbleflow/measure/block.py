@@ -24,7 +24,7 @@ from hubbleflow.pixels import IndexedStack, in_memory, select
 from hubbleflow.survey import Survey
 
 LARGEST = 256  # galaxies a block
-LARGEST_PIXELS = LARGEST * 5 * 64 * 64  # a block of larger stamps has fewer galaxies: 5 MB of images, ten times that at work
+LARGEST_PIXELS = LARGEST * 5 * 64 * 64  # a block of larger stamps has fewer galaxies: 21 MB of images, ten times that at work
 
 
 @dataclass(frozen=True)

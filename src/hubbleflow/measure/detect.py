@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LARGEST = 1e15  # beyond, squares overflow the single precision in which sep works: no such pixel is data
 SUB_OBJECTS = 1024  # that deblending may find in one object: sep's default
 FILTER = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32)
-SKY_ROUNDS = 2  # detect and mask, twice: a third round changes nothing (docs/measure.md)
+SKY_ROUNDS = 2  # detect and mask, twice: the second time around what the first has found
 SHRINK = 0.93  # of the ellipses kept from the sky, a step
 
 

@@ -97,3 +97,9 @@ def file_of(kind: type[Model]) -> Path | None:
     if not kind.__module__.startswith(PREFIX):
         return None
     return Path(inspect.getfile(kind))
+
+
+def code_hash(kind: type[Model]) -> str:
+    """Of the text of a user's file, "" for a model of this package: a network that was edited is another one."""
+    file = file_of(kind)
+    return content_hash(file.read_text(encoding="utf-8")) if file else ""

@@ -19,6 +19,7 @@ not give, and so this package chose:
 Its table of results is therefore nothing that a run of this can reproduce.
 
 At small scale the network is 24 channels wide at full resolution and 2x2 pixels are one position; stages, blocks and windows are the same.
+It learns in batches of 16 at 3e-4.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class GalCatDiff(NoisePredictionModel):
     name: ClassVar[str] = "galcatdiff"
     paper: ClassVar[str] = "Fan et al. 2025"
     small: ClassVar[dict[str, Any]] = {"width": 24, "multipliers": [1, 2, 3], "patch": 2}
+    small_training: ClassVar[dict[str, Any]] = {"batch_size": 16, "learning_rate": 3e-4}
     halvings: ClassVar[int] = 2
     defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
         batch_size=64, learning_rate=2e-4, clip=1.0, ema=0.999, condition_dropout=0.1, steps=100_000, conditions=("category",)

@@ -25,7 +25,7 @@ vector; dense layers; 64 latent numbers; a decoder that mirrors the encoder and 
     how redshift enters  as (ln(1 + z) - mean) / std over the training set
     scale                the network sees x / std of the training pixels and its output is multiplied by it, so that the weights start
                          at the right size; the loss is in the stretch's own units, counts for the paper's "none"
-    optimiser            Adam at a constant 1e-4 (the rate of the same group's redshift network), no clipping, averaged weights
+    optimiser            Adam at a constant 1e-4 (the rate of the same group's redshift network), no clipping, no averaged weights
     conditions           never dropped: there is no guidance
 """
 
@@ -75,9 +75,10 @@ class Li2024Cvae(GenerativeModel):
     paper: ClassVar[str] = "Li et al. 2024"
     steps: ClassVar[int] = 1
     defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
-        batch_size=512, learning_rate=1e-4, clip=None, condition_dropout=0.0, steps=99_860, stretch="none", jitter=0.0
+        batch_size=512, learning_rate=1e-4, clip=None, ema=0.0, condition_dropout=0.0, steps=99_860, stretch="none", jitter=0.0
     )
     small: ClassVar[dict[str, Any]] = {"widths": [48, 96, 192, 384], "features": 2048, "dense": [256, 128]}
+    small_training: ClassVar[dict[str, Any]] = {"batch_size": 32, "learning_rate": 1e-3}
 
     def __init__(
         self,

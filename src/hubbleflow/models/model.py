@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -68,13 +68,15 @@ class Model(nn.Module, ABC):
     """A network with its objective.
 
     Subclasses set `name` (which registers them), `paper` and `defaults`, and define `arguments` and `loss`. Their constructor's defaults
-    are the paper's size; `small` holds the arguments of a narrower network that trains in minutes on a CPU, where there is one.
+    are the paper's size; `small` holds the arguments of a narrower network that trains in minutes on a CPU, where there is one, and
+    `small_training` what its training has other than `defaults`: the authors' batches and learning rates are for weeks of a GPU.
     """
 
     name: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     defaults: ClassVar[TrainingDefaults]
     small: ClassVar[dict[str, Any]] = {}
+    small_training: ClassVar[dict[str, Any]] = {}
     registered: ClassVar[dict[str, type[Model]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -101,6 +103,11 @@ class Model(nn.Module, ABC):
         if scale not in SCALES:
             raise InputError(f"unknown scale {scale!r}: choose one of {', '.join(SCALES)}")
         return dict(cls.small) if scale == "small" else {}
+
+    @classmethod
+    def training_at(cls, scale: str) -> TrainingDefaults:
+        """How a network of that scale is trained where the user says nothing."""
+        return replace(cls.defaults, **cls.small_training) if scale == "small" else cls.defaults
 
     @classmethod
     def titled(cls, scale: str) -> str:

@@ -4,8 +4,7 @@
 The papers give redshift to the network as it is, while this package's conditions are standardised (of ln(1 + z), see
 :mod:`hubbleflow.conditions`): that is undone here, so that such a network sees z.
 
-A subclass is a name, its authors' hyper-parameters and a network. Networks name their learned stand-ins for "not asked" `nothing` and
-start them at zero: where all are zero still, no training has ever dropped a condition, and drawing without one is refused.
+A subclass is a name, its authors' hyper-parameters and a network.
 """
 
 from __future__ import annotations
@@ -87,11 +86,6 @@ class NoisePredictionModel(GenerativeModel):
         """1000 for the papers' sampler, 50 for the others."""
         return DISCRETE.get(sampler or "ancestral", SOLVER_STEPS)
 
-    @property
-    def drops_conditions(self) -> bool:
-        """Whether a training has ever left a condition out."""
-        return any(bool(values.any()) for name, values in self.named_parameters() if name.endswith("nothing"))
-
     def predict_noise(
         self, x_t: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"]
     ) -> Float[Tensor, "n band y x"]:
@@ -118,18 +112,13 @@ class NoisePredictionModel(GenerativeModel):
                 so on between the process's own.
 
         Raises:
-            InputError: no such sampler; too many steps; a condition left out or guidance where the training left none out.
+            InputError: no such sampler; too many steps.
         """
         sampler = sampler or "ancestral"
         solver = sampler.removesuffix(OWN_LEVELS)
         if sampler not in DISCRETE and solver not in SAMPLERS:
             raise InputError(
                 f"unknown sampler {sampler!r}: choose one of {', '.join([*DISCRETE, *SAMPLERS])} (the last three also with {OWN_LEVELS})"
-            )
-        if (guidance != 1 or bool(c.isnan().any())) and not self.drops_conditions:
-            raise InputError(
-                "this generator was trained without dropping conditions, so it can neither leave one out nor exaggerate one: "
-                "ask for all of them with guidance 1, or train it with --dropout 0.1"
             )
         steps = steps or min(self.default_steps(sampler), self.process.steps)
         streams = NoiseStreams(seeds, self.shape)

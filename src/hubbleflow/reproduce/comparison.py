@@ -6,13 +6,13 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hubbleflow.metrics.result import SIGMA_OF_A_DIFFERENCE
 from hubbleflow.report.page import number
 from hubbleflow.reproduce.paper import REAL, Column, Paper
 from hubbleflow.reproduce.table import DASH, Table, plus_minus
 
 OURS = "edm"
 LOSSES = ("galaxy_kl", "redshift_loss")  # that Li 2024 shows as functions of redshift
-WITHIN = 2.0  # z below which a difference is what chance gives (metrics.verdict)
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,12 @@ class Comparison:
         cvae, ddpm = by_name.get("li2024-cvae"), by_name.get("li2024-ddpm")
         if not cvae or not ddpm or cvae.get("z") is None or ddpm.get("z") is None:
             return []
-        if cvae["z"] >= WITHIN and ddpm["z"] < WITHIN:
+        correlated, also_ddpm = (found["z"] >= SIGMA_OF_A_DIFFERENCE for found in (cvae, ddpm))
+        if not correlated and not also_ddpm:
+            verdict = "cannot be seen here"
+        elif correlated and not also_ddpm:
             verdict = "holds"
-        elif cvae["distance"] > ddpm["distance"] and cvae["z"] >= WITHIN:
+        elif cvae["distance"] > ddpm["distance"] and correlated:
             verdict = "holds in its direction: the DDPM's sky is nearer, and still not the real one"
         else:
             verdict = "is contradicted"

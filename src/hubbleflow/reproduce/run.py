@@ -8,8 +8,8 @@
     FOLDER/MODEL/report/             what `evaluate` says of them
     FOLDER/reproduce.{json,md,html}  all of it side by side
 
-Each model keeps its paper's stretch, schedule, sampler and losses. Its authors' batches and learning rates (1e-5, batches of 512) are for
-weeks of a GPU: at small scale batches are at most 16 and the learning rate at least 3e-4, ours for every model alike.
+Each model keeps its paper's stretch, schedule, sampler and losses; at small scale also those batches and learning rates that its file
+gives for it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from hubbleflow.judge import RedshiftJudge, judge_recipe
 from hubbleflow.measure import Recipe as MeasureRecipe
 from hubbleflow.measure import measure_file
 from hubbleflow.metrics import evaluate
-from hubbleflow.models import GenerativeModel, get_model
+from hubbleflow.models import GenerativeModel, Model, get_model
+from hubbleflow.models.from_file import code_hash
 from hubbleflow.precision import best_device
 from hubbleflow.predictor import Predictor
 from hubbleflow.report import write_report
@@ -49,8 +50,7 @@ from hubbleflow.simulate import simulate
 from hubbleflow.training import Recipe
 from hubbleflow.watch import counting, train
 
-CLASSIFIER_MINUTES = 8.0  # at most: a small network, and sets of hundreds of galaxies
-SMALL_BATCH, SMALL_LEARNING_RATE = 16, 3e-4  # most and least, see above
+JUDGE_MINUTES = {"category-cnn": 8.0, "li2024-redshift-cnn": 15.0}  # at most: both are small networks
 SHARES = (0.8, 0.2)  # to train on and to judge by
 PART = 128  # galaxies drawn between two points that a killed run can go on from
 # What is in question are shapes: Sersic profiles yes; concentration, asymmetry, Gini and M20 are in neither paper.
@@ -75,7 +75,11 @@ class Reproduction:
         for name in self.models:
             if not issubclass(get_model(name), GenerativeModel):
                 raise InputError(f"model {name!r} reads galaxies and cannot draw them: choose one that does")
-        self.stages = Stages(folder, 3 + 3 * len(self.models) + (settings.data is None))
+        # Opened before the folder is made: a set that cannot be read leaves nothing behind.
+        self.data = None if settings.data is None else GalaxySet.open(settings.data)
+        galaxies = settings.galaxies if settings.data is None else str(settings.data.resolve())
+        begun = {"seed": settings.seed, "scale": settings.scale, "galaxies": galaxies}  # which a training cannot go on without
+        self.stages = Stages(folder, 3 + 3 * len(self.models) + (settings.data is None), begun)
 
     def run(self) -> Comparison:
         """All stages; the comparison is also written into the folder."""
@@ -127,7 +131,7 @@ class Reproduction:
         settings = self.settings
         if settings.data is not None:
             status = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (settings.data, settings.test) if path and path.exists()]
-            return GalaxySet.open(settings.data), [str(settings.data.resolve()), status]
+            return GalaxySet.open(settings.data) if self.data is None else self.data, [str(settings.data.resolve()), status]
         path = self.folder / "sky.h5"
         fingerprint = self.stages.run(
             "sky",
@@ -163,25 +167,36 @@ class Reproduction:
         return {paper.condition: np.resize(rng.permutation(values), n)}
 
     # -- models -----------------------------------------------------------------------------------------------------------------
+    def recipes(self) -> dict[str, Recipe]:
+        """How each network will be trained; the judge is "judge"."""
+        return {"judge": self._judge_recipe()} | {name: self._recipe(name) for name in self.models}
+
     def _recipe(self, name: str) -> Recipe:
-        settings, own = self.settings, get_model(name).defaults
+        settings = self.settings
         recipe = Recipe(model=name, scale=settings.scale, conditions=(self.paper.condition,), minutes=settings.budget, seed=settings.seed)
-        if settings.scale == "paper":
-            return recipe
-        return replace(recipe, batch_size=min(own.batch_size, SMALL_BATCH), learning_rate=max(own.learning_rate, SMALL_LEARNING_RATE))
+        return self._paced(name, recipe)
+
+    def _paced(self, name: str, recipe: Recipe) -> Recipe:
+        """Minutes turned into steps, where it is known how long one takes."""
+        seconds = self.settings.pace.get(name)
+        return (
+            recipe
+            if seconds is None or not recipe.minutes
+            else replace(recipe, minutes=None, steps=max(1, round(60 * recipe.minutes / seconds)))
+        )
 
     def _judge_recipe(self) -> Recipe:
         settings, name = self.settings, self.paper.judge
-        if settings.scale == "small" and name == "li2024-redshift-cnn":
-            return judge_recipe(settings.seed, minutes=settings.budget)
-        minutes = settings.budget
-        if minutes is not None and name == "category-cnn":
-            minutes = min(minutes, CLASSIFIER_MINUTES)
-        return Recipe(model=name, conditions=(self.paper.condition,), minutes=minutes, seed=settings.seed)
+        minutes = min(settings.budget, JUDGE_MINUTES[name]) if settings.budget else None
+        if name == "li2024-redshift-cnn":
+            if settings.scale == "small":
+                return self._paced("judge", judge_recipe(settings.seed, minutes=minutes))
+            return Recipe(model=name, minutes=minutes, seed=settings.seed, stretch="none", ema=0.0)  # as far as its paper says
+        return self._paced("judge", Recipe(model=name, conditions=(self.paper.condition,), minutes=minutes, seed=settings.seed))
 
     def _train(self, name: str, recipe: Recipe, learn: GalaxySet, origin: Any, folder: Path) -> str:
         title = get_model(recipe.model).titled(recipe.scale)
-        budget = f"for {recipe.minutes:g} minutes" if recipe.minutes else f"for {get_model(recipe.model).defaults.steps:,} steps"
+        budget = f"for {recipe.minutes:g} minutes" if recipe.minutes else f"for {recipe.with_defaults().steps:,} steps"
         which = f"train the judge, {title}," if name == "judge" else f"train {title}"
 
         def work(fingerprint: str) -> None:
@@ -195,11 +210,11 @@ class Reproduction:
                     "parameters": trained.n_parameters,
                     "steps": training.step,
                     "batch_size": training.recipe.batch_size,
-                    "minutes": training.seconds / 60,
+                    "minutes": training.step * self.settings.pace.get(name, training.seconds / max(training.step, 1)) / 60,
                 },
             )
 
-        made_of = [origin, repr(recipe.with_defaults()), self.paper.condition]
+        made_of = [origin, repr(recipe.with_defaults()), self.paper.condition, code_hash(get_model(recipe.model))]
         return self.stages.run(f"{name}: train", f"{which} {budget}", made_of, work, folder / "trained.json")
 
     def _sampler_steps(self, name: str) -> int:
@@ -257,7 +272,9 @@ class Reproduction:
         where = "a mock sky of this package" if settings.data is None else f"{settings.data.name} ({learn.survey.name})"
         judge, budget = self._judge_recipe(), "for its authors' own number of steps"
         if settings.budget:
-            budget = f"for {settings.budget:g} minutes, the judge ({judge.model}) for {judge.minutes:g}"
+            longest = min(settings.budget, JUDGE_MINUTES[judge.model])
+            counted = " (counted in steps, each network's timed before on a machine with nothing else to do)" if settings.pace else ""
+            budget = f"for {settings.budget:g} minutes, the judge ({judge.model}) for {longest:g}{counted}"
         how = {
             "test": f"at the {self.paper.condition} of the real galaxies judged by",
             "uniform": f"at redshifts drawn uniformly from {self.paper.between[0]:g} to {self.paper.between[1]:g}",
@@ -267,11 +284,12 @@ class Reproduction:
             f"Galaxies: {where}; {len(learn):,} to train on, {len(asked):,} others to judge by; every model drew {settings.n:,}, {how}",
             f"Every network was trained on them {budget}; seed {settings.seed}; hubbleflow {__version__}",
         ]
-        small = [get_model(name).titled(settings.scale) for name in self.models if get_model(name).titled(settings.scale) != name]
+        small = [get_model(name) for name in self.models if get_model(name).titled(settings.scale) != name]
         if small:
+            each = ", ".join(f"{kind.titled('small')} {_training_words(kind)}" for kind in small)
             lines.append(
-                f"Not the published size: {', '.join(small)}, of its paper's design with narrower layers, trained in batches of at most "
-                f"{SMALL_BATCH} at a learning rate of at least {SMALL_LEARNING_RATE:g}, so that it learns something in this time"
+                f"Not the published size: of its paper's design with narrower layers, and trained in other batches and at other learning "
+                f"rates, so that it learns something in this time: {each}"
             )
         fewer = [get_model(name).titled(settings.scale) for name in self.models if self._sampler_steps(name) < _own_steps(name)]
         if fewer:
@@ -297,6 +315,11 @@ class Reproduction:
                 "drawing; a GPU, --scale small or --minutes shortens it",
                 file=sys.stderr,
             )
+
+
+def _training_words(kind: type[Model]) -> str:
+    small, own = kind.training_at("small"), kind.defaults
+    return f"(batches of {small.batch_size} at {small.learning_rate:g}, published {own.batch_size} at {own.learning_rate:g})"
 
 
 def _own_steps(name: str) -> int:

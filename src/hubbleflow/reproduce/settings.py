@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hubbleflow.errors import InputError
@@ -25,6 +26,8 @@ class Settings:
         galaxies: of the mock sky, where no data is given.
         data: a set to train on, of which a fifth is kept to judge by.
         test: a set to judge by instead.
+        pace: seconds a training step of a network ("judge" for the judge) on a machine with nothing else to do. Those that have one
+            train for as many steps as the minutes hold at it, and not by the clock, so that a busy machine changes nothing.
     """
 
     scale: str = "small"
@@ -36,6 +39,7 @@ class Settings:
     galaxies: int = 20_000
     data: Path | None = None
     test: Path | None = None
+    pace: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:

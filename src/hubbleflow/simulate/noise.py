@@ -5,7 +5,7 @@ of f counts adds f / G, so the gain need not be known where the sky's brightness
 
     sigma^2(f) = sigma_sky^2 (1 + max(f, 0) / S),     S = 10^{0.4 (zero point - mu_sky)} s^2.
 
-With HSC's sky, i: 19.7 mag / arcsec^2, and sigma = 0.064 counts this makes G = 5,500 electrons a count, as 20 minutes of an 8.2 m
+With HSC's sky, i: 19.7 mag / arcsec^2, and sigma = 0.064 counts this makes G = 5,700 electrons a count, as 20 minutes of an 8.2 m
 telescope have. Electrons are thousands a pixel, so the Poisson distribution is drawn as a Gaussian of its variance.
 
 Correlation. Exposures are resampled onto the coadd's pixels with a sharp kernel (HSC: Lanczos), which leaves their noise nearly white: in
