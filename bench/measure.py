@@ -6,6 +6,7 @@ truth      the Sersic fit against the truth of 2,000 GalSim galaxies (sersic_fit
 neighbours the same through the whole of `measure`, which finds the neighbours itself (neighbours.py)
 rivals     the same galaxies fitted by statmorph, pyimfit and SExtractor, and CPU times (rivals.py, 13 min; it needs all three)
 parity     isophotes against SExtractor's (sextractor.py)
+sky_level  how much of a galaxy is taken for sky, and how much the Kron ellipse holds (sky_level.py)
 shapes     Gini, M20, C, A, S against statmorph's (nonparametric.py)
 depths     600 real galaxies at two depths: do they agree within the errors (two_depths.py)
 sky        everything real at hand, and its flags (real_sky.py)
@@ -26,6 +27,7 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "neighbours": (("neighbours.py",),),
     "rivals": (("rivals.py",),),
     "parity": (("sextractor.py",),),
+    "sky_level": (("sky_level.py",),),
     "shapes": (("nonparametric.py",), ("nonparametric.py", "--neighbours")),
     "depths": (("two_depths.py",),),
     "sky": (("real_sky.py",),),
