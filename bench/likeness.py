@@ -7,7 +7,8 @@
    in the bin (asked: medians within 0.10 mag, widths within 30 %);
 3. sizes and Sersic indices per bin of redshift and mass of at least 50 galaxies on both sides against 3D-HST (asked: median log R_e within
    0.08 dex, median n within 0.4);
-4. isophotal area, semi-major axis, ellipticity and Sersic index measured on 127-px stamps against GalaxiesML's (asked: KS <= 0.10 each),
+4. shares: quiescent galaxies of log M 10.5-11 beside 3D-HST's, and how many edge-on galaxies are rounder than an edge-on disc should be;
+5. isophotal area, semi-major axis, ellipticity and Sersic index measured on 127-px stamps against GalaxiesML's (asked: KS <= 0.10 each),
    for several bands, thresholds and PSFs of the fit, because GalaxiesML's are not stated.
 """
 
@@ -33,13 +34,15 @@ from hubbleflow.measure.sersic_fit import fit_sersic  # noqa: E402
 from hubbleflow.simulate import Moffat, Renderer  # noqa: E402
 from hubbleflow.simulate.blocks import Look, draw_block, effective_psf, pointing_psf, tasks  # noqa: E402
 from hubbleflow.simulate.cosmology import kpc_per_arcsec  # noqa: E402
-from hubbleflow.simulate.population import Galaxies, draw_galaxies  # noqa: E402
+from hubbleflow.simulate.kinds import EDGE_ON, contradicted  # noqa: E402
+from hubbleflow.simulate.population import Galaxies, draw_galaxies, quiescent_below  # noqa: E402
 from hubbleflow.simulate.seeing import moffat_beta  # noqa: E402
 from hubbleflow.survey import Survey  # noqa: E402
 
 COLOURS = ("g-r", "r-i", "i-z")
 MASS_EDGES = np.arange(8.0, 12.1, 0.5)
 REDSHIFT_EDGES = np.array([0.2, 0.5, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0])
+QUIESCENT_EDGES = (0.0, 0.2, 0.5, 0.8, 1.2, 1.5, 2.0, 2.5, 4.0)
 RECIPES = (("g", 1.5), ("g", 2.0), ("r", 1.5), ("r", 2.0), ("i", 1.5), ("i", 2.0), ("i", 2.5), ("i", 3.0))
 FITS = (("g", 1.0), ("i", 1.0), ("i", 0.85), ("i", 0.7), ("i", 0.6), ("i", 0.0))  # share of the true PSF's width that the fit assumes
 
@@ -54,6 +57,7 @@ def main() -> None:
     redshifts(mocks, arguments.data)
     colours(mocks, arguments.data)
     structure(mocks, arguments.data)
+    shares(mocks, arguments.data)
     if arguments.images:
         morphology(arguments.images, arguments.data)
 
@@ -132,6 +136,19 @@ def structure(mocks: Galaxies, data: Path) -> None:
         cell = f"  z {z0:.1f}-{z1:.1f} M {m0:.1f}-{m1:.1f} {real.sum():5d} real {mock.sum():6d} mock"
         print(f"{cell}  {shift[0]:+.3f} +- {error:.3f} ({matched:+.2f})  {shift[1]:+.2f}  {shift[2]:+.2f}{'' if good else '  <-- missed'}")
     print(f"  largest: {worst[0]:.3f} dex (asked: <= 0.08), n {worst[1]:.2f} (asked: <= 0.4); {missed} of {bins} bins missed\n")
+
+
+def shares(mocks: Galaxies, data: Path) -> None:
+    z, mass, *_, ssfr = calibration.candels(data)
+    old = ssfr < quiescent_below(z)
+    print("share of quiescent galaxies at log M 10.5-11: mock, 3D-HST (limited in H, one small field)")
+    for low, high in itertools.pairwise(QUIESCENT_EDGES):
+        mock, real = ((v >= low) & (v < high) & (m >= 10.5) & (m < 11) for v, m in ((mocks.redshift, mocks.log_mass), (z, mass)))
+        beside = f"{old[real].mean():.2f} of {real.sum()}" if real.any() else "none"
+        print(f"  z {low:.1f}-{high:.1f}  {mocks.quiescent[mock].mean():.2f} of {mock.sum():5d}   {beside}")
+    edge_on = np.isin(mocks.kind, EDGE_ON)
+    odd = contradicted(mocks.kind, mocks.axis_ratio) & edge_on
+    print(f"edge-on galaxies that their axis ratio speaks against: {odd.sum() / edge_on.sum():.1%} of {edge_on.sum()}\n")
 
 
 def morphology(n: int, data: Path) -> None:

@@ -10,32 +10,14 @@ from __future__ import annotations
 
 import argparse
 import resource
-import subprocess
-import sys
 from pathlib import Path
+
+from peak import peaks_mib
 
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter
 from hubbleflow.simulate import simulate
 
 SMALL = 500
-RUN = """
-import resource, sys
-from hubbleflow.cli import main
-sys.argv = ["hubbleflow", *sys.argv[1:]]
-try:
-    main()
-except SystemExit as stop:
-    assert not stop.code, stop.code
-peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-print("PEAK", peaks[0], peaks[1])
-"""
-
-
-def peak_mib(*words: object) -> float:
-    """Peak resident memory of a command and of the largest process it started, MiB."""
-    run = subprocess.run([sys.executable, "-c", RUN, *map(str, words)], check=True, capture_output=True, text=True)
-    own, child = map(int, run.stdout.split("PEAK")[1].split())
-    return (own + child) / 1024
 
 
 def main() -> None:
@@ -59,7 +41,7 @@ def main() -> None:
                 "train": ("train", out / f"{name}.h5", out / f"model_{name}", "--steps", 10, "--no-sheets"),
                 "evaluate": ("evaluate", out / f"{name}.h5", out / "small.h5", out / f"report_{name}", "--redshift-model", "none"),
             }[verb]
-            peaks[name] = peak_mib(*words)
+            peaks[name] = sum(peaks_mib(*words))
         added = peaks["large"] - peaks["small"]
         print(f"{verb:9} {peaks['small']:6.0f} MiB with {SMALL}, {peaks['large']:6.0f} MiB with {arguments.n}: {added:+.0f} MiB")
 

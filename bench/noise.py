@@ -11,18 +11,24 @@ lags 1-3 within 0.05.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
-from hubbleflow.simulate import simulate
-from hubbleflow.simulate.noise import add_noise, sky_table
-from hubbleflow.simulate.sky import REACH, EmptySky, measure_sky
-from hubbleflow.survey import Survey
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "calibration"))
+
+import sky as calibration  # noqa: E402  (which scenes are whole: both sides take the same ones)
+
+from hubbleflow.simulate import simulate  # noqa: E402
+from hubbleflow.simulate.hsc_sky import sky_table  # noqa: E402
+from hubbleflow.simulate.noise import add_noise  # noqa: E402
+from hubbleflow.simulate.sky import REACH, EmptySky, measure_sky  # noqa: E402
+from hubbleflow.survey import Survey  # noqa: E402
+
 LAGS = {"1,0": (1, 0), "2,0": (2, 0), "3,0": (3, 0), "0,1": (0, 1), "0,2": (0, 2), "0,3": (0, 3), "1,1": (1, 1), "-1,1": (-1, 1)}
 
 
@@ -119,9 +125,9 @@ def main() -> None:
     survey = Survey.get("hsc-udeep")
     scenes = []
     for path in sorted((arguments.data / "hsc_cosmos_scenes").glob("*.npz")):
-        good = (np.load(path)["weights"] > 0).mean(axis=(1, 2))
-        if good.min() > 0.5 * good.max():  # one scene's r is mostly masked
-            scenes.append(np.load(path)["images"])
+        scene = np.load(path)
+        if calibration.is_whole(scene["weights"]):
+            scenes.append(scene["images"])
     images = mock_images(survey, arguments.n, arguments.blank)
     real, mock = measure_sky(scenes), measure_sky(images)
     compare(real, mock, survey)

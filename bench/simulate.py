@@ -9,7 +9,6 @@ The file is removed afterwards.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from hubbleflow.farm import cores
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from memory import RUN
+from peak import peaks_mib
 
 
 def main() -> None:
@@ -31,9 +30,8 @@ def main() -> None:
     path = arguments.out / "sky.h5"
     words = ("simulate", path, "--n", arguments.n, "--workers", arguments.workers)
     start = time.perf_counter()
-    run = subprocess.run([sys.executable, "-c", RUN, *map(str, words)], check=True, capture_output=True, text=True)
+    own, child = peaks_mib(*words)
     seconds = time.perf_counter() - start
-    own, child = (int(v) / 1024 for v in run.stdout.split("PEAK")[1].split())
     total = own + child * (arguments.workers if arguments.workers > 1 else 0)
     print(f"{arguments.n:,} galaxies, {arguments.workers} worker(s): {seconds:.0f} s, {1e3 * seconds / arguments.n:.2f} ms a galaxy")
     print(f"memory: {own:.0f} MiB here and {child:.0f} MiB a worker, {total:.0f} MiB in all; file {path.stat().st_size / 2**30:.2f} GiB")

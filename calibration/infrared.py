@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 import spectra as templates
+from cells import TYPE_P, fill
 from scipy.interpolate import RegularGridInterpolator
 
 from hubbleflow.simulate.cosmology import distance_modulus
 from hubbleflow.simulate.spectra import spectra
 
 DEEP_EDGES = np.array([1.2, 1.5, 2.0, 2.5, 3.6])
-TYPE_P = np.array([0, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1])
 SFR_P = np.array([0.02, 0.16, 0.35, 0.5, 0.65, 0.84, 0.98])
 SFR_TYPES = (0.3, 0.9, 1.6, 2.5, 4.0)
 SFR_TYPE_EDGES = (0.0, 0.6, 1.2, 2.0, 3.0, 5.1)
@@ -107,6 +107,5 @@ def deep_types(galaxies: Infrared, absolute_nodes: np.ndarray) -> tuple[np.ndarr
             cell = at & (np.abs(absolute - middle) < 0.6)
             if cell.sum() >= LEAST:
                 values[i, j] = np.quantile(galaxies.spectral_type[cell], TYPE_P)
-        full = np.flatnonzero(np.isfinite(values[i, :, 0]))
-        values[i] = values[i, full[np.abs(np.arange(len(absolute_nodes))[:, None] - full).argmin(axis=1)]]
+    fill(values, axes=(1,))
     return np.array(middles), values

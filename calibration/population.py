@@ -28,10 +28,11 @@ from pathlib import Path
 import infrared
 import numpy as np
 from astropy.table import Table
+from cells import MASS, TYPE_P, fill
 from scipy.stats import norm, rankdata
 
 from hubbleflow.simulate.cosmology import distance_modulus, kpc_per_arcsec
-from hubbleflow.simulate.quantiles import QuantileGrid
+from hubbleflow.simulate.quantiles import QuantileGrid, bilinear
 from hubbleflow.simulate.spectra import spectra
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,10 +40,8 @@ OUT = ROOT / "src/hubbleflow/simulate/population.json"
 EDGES = np.r_[0.05, np.arange(0.1, 1.25, 0.1), 1.3]
 DEEP_Z = np.array([1.6, 2.0, 2.5, 3.0, 4.0])
 MAGNITUDE_P = np.array([0.02, 0.16, 0.5, 0.84, 0.98])
-TYPE_P = np.array([0, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 1])
 OFFSET_TYPE = np.array([0.3, 1.5, 2.5])  # old, middling, young
 ABSOLUTE = np.arange(-29.0, -14.4, 0.5)
-MASS = np.arange(7.5, 12.1, 0.25)
 STRUCTURE_EDGES = np.array([0.2, 0.35, 0.5, 0.8, 1.2, 1.6, 2.0, 2.5, 3.0, 4.0])
 STRUCTURE_P = np.array([0, 0.05, 0.16, 0.3, 0.5, 0.7, 0.84, 0.95, 1])
 EPOCHS = np.array([0.2, 1.2, 2.0, 4.0])  # within which the rare, massive galaxies are taken together
@@ -82,7 +81,7 @@ def photometry(data: Path, hst: infrared.Infrared) -> dict[str, object]:
     bright_t, _ = fit_type(bright_mag, bright_z, np.stack([np.interp(bright_z, offset_z, column) for column in offset.T], axis=1))
     cells = list(itertools.pairwise(EDGES))
     by_type = np.array([_by_type(residual[(z >= a) & (z < b)], t[(z >= a) & (z < b)]) for a, b in cells])
-    residual = residual - _between(by_type, offset_z, z, t)
+    residual = residual - bilinear(offset_z, OFFSET_TYPE, by_type, z, t)
     covariance = np.array([_covariance(residual[(z >= a) & (z < b)]) for a, b in cells])
     magnitudes = np.array([np.quantile(mag[(z >= a) & (z < b), 2], MAGNITUDE_P) for a, b in cells])
     middles = (EDGES[1:] + EDGES[:-1]) / 2
@@ -127,15 +126,6 @@ def _by_type(residual: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.array([np.median(residual[classes == k], axis=0) if (classes == k).sum() >= 15 else np.zeros(3) for k in range(3)])
 
 
-def _between(by_type: np.ndarray, nodes: np.ndarray, z: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Linear in redshift and type between the nodes, constant beyond."""
-    at_z = np.stack([np.stack([np.interp(z, nodes, by_type[:, k, c]) for k in range(3)]) for c in range(3)])
-    i = np.clip(np.searchsorted(OFFSET_TYPE, t) - 1, 0, 1)
-    w = np.clip((t - OFFSET_TYPE[i]) / (OFFSET_TYPE[i + 1] - OFFSET_TYPE[i]), 0, 1)
-    rows = np.arange(len(z))
-    return np.stack([(1 - w) * a[i, rows] + w * a[i + 1, rows] for a in at_z], axis=1)
-
-
 def _covariance(residual: np.ndarray) -> np.ndarray:
     """Covariance without the outliers: those within 3 times half the 16-84 % range, scaled to that range."""
     low, middle, high = np.quantile(residual, (0.16, 0.5, 0.84), axis=0)
@@ -156,7 +146,7 @@ def type_table(z: np.ndarray, mag_i: np.ndarray, t: np.ndarray, nodes: np.ndarra
     # nearby, an empty cell is like that of the same luminosity at another redshift; from z = 0.6 on, where HSC's massive galaxies say
     # nothing, like the nearest luminosity at its own
     for far in (nodes < 0.6, nodes >= 0.6):
-        _fill(values, axes=(0, 1) if far[0] else (1, 0), rows=far)
+        fill(values, axes=(0, 1) if far[0] else (1, 0), rows=far)
     # straight lines between the nodes blur what changes fast: move each node until types drawn across its bin,
     # at the real galaxies' M, are theirs
     rng = np.random.default_rng(2)
@@ -198,7 +188,7 @@ def structure(data: Path) -> tuple[dict, dict, np.ndarray]:
     trend = -0.9 * np.log10(1 + nodes)[:, None] + np.where(heavy < 0, 0.22, 0.6) * heavy
     sizes -= trend[:, :, None]
     for values in (sizes, indices):
-        _fill(values)
+        fill(values)
     sizes += trend[:, :, None]
     correlation = np.corrcoef(np.concatenate(scores, axis=1))
     print("rank correlation of (-sSFR, n, R_e):\n", correlation.round(2))
@@ -230,33 +220,16 @@ def type_ranks() -> dict[str, np.ndarray]:
 
     drawn = draw_photometry(np.random.default_rng(1), 1_000_000)
     # closely spaced: where a magnitude limit cuts the red galaxies off, the rank is that among those which are left
-    nodes, masses = np.r_[0.05, 0.12:2.02:0.1, 2.3, 2.7, 3.2], np.arange(7.5, 12.1, 0.25)
+    nodes = np.r_[0.05, 0.12:2.02:0.1, 2.3, 2.7, 3.2]
     edges = np.r_[0, (nodes[1:] + nodes[:-1]) / 2, 5]
-    values = np.full((len(nodes), len(masses), len(TYPE_P)), np.nan)
+    values = np.full((len(nodes), len(MASS), len(TYPE_P)), np.nan)
     for i, (low, high) in enumerate(itertools.pairwise(edges)):
-        for j, middle in enumerate(masses):
+        for j, middle in enumerate(MASS):
             cell = (drawn.redshift >= low) & (drawn.redshift < high) & (np.abs(drawn.log_mass - middle) < 0.125)
             if cell.sum() >= LEAST:
                 values[i, j] = np.quantile(drawn.spectral_type[cell], TYPE_P)
-    _fill(values, axes=(1, 0))
-    return {"x": nodes, "y": masses, "p": TYPE_P, "values": values.round(2)}
-
-
-def _fill(values: np.ndarray, axes: tuple[int, ...] = (0, 1), rows: np.ndarray | None = None) -> None:
-    """Empty cells take the nearest full one of their column (same mass or magnitude), then of their row; or the other way round.
-
-    rows: which rows to fill, in place; all of them where not given.
-    """
-    filled = values.copy()
-    for axis in axes:
-        lines = np.moveaxis(filled, axis, 0)
-        for k in range(lines.shape[1]):
-            full = np.flatnonzero(np.isfinite(lines[:, k, 0]))
-            if len(full):
-                nearest = full[np.abs(np.arange(len(lines))[:, None] - full).argmin(axis=1)]
-                lines[:, k] = lines[nearest, k]
-    chosen = slice(None) if rows is None else rows
-    values[chosen] = filled[chosen]
+    fill(values, axes=(1, 0))
+    return {"x": nodes, "y": MASS, "p": TYPE_P, "values": values.round(2)}
 
 
 def write(result: dict[str, object]) -> None:

@@ -14,7 +14,7 @@ from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.simulate import add_noise
 from hubbleflow.simulate.hst import SOURCE, Task, draw, read_folder, simulate_hst
-from hubbleflow.simulate.seeing import moffat_beta
+from hubbleflow.simulate.seeing import median_psf
 from hubbleflow.survey import Survey
 
 galsim = pytest.importorskip("galsim", reason="GalSim absent: pip install 'hubbleflow[galsim]'")
@@ -89,7 +89,7 @@ def test_a_galaxy_of_known_shape_is_seen_as_galsim_sees_it(folder, tmp_path):
     stamps.write(made / STAMPS, overwrite=True)
     flux = np.full((1, 5), 300.0)
     images, _, _ = draw(Task(made / STAMPS, np.array([0]), flux, HSC, 64, 1, noise=False))
-    for band, (fwhm, beta) in enumerate(zip(HSC.psf_fwhm_arcsec, moffat_beta(HSC), strict=True)):
+    for band, (fwhm, beta) in enumerate(zip(HSC.psf_fwhm_arcsec, median_psf(HSC).betas, strict=True)):
         exact = galsim.Convolve(galaxy.withFlux(300.0), galsim.Moffat(beta=beta, fwhm=fwhm)).drawImage(nx=64, ny=64, scale=0.168).array
         assert np.abs(images[0, band] - exact).max() < 5e-3 * exact.max()
 
@@ -110,7 +110,7 @@ def test_hst_noise_is_the_rms_that_padding_with_it_shows(folder, seen):
         galaxy = galsim.RealGalaxy(catalogue, index=row, noise_pad_size=20, rng=galsim.BaseDeviate(row + 1))
         sky = galsim.RealGalaxy(catalogue, index=row, rng=galsim.BaseDeviate(1))
         scale = float(HSC.flux(seen.columns["true_i_mag"][row])) / sky.flux
-        moffat = galsim.Moffat(beta=moffat_beta(HSC)[2], fwhm=0.58)
+        moffat = galsim.Moffat(beta=median_psf(HSC).betas[2], fwhm=0.58)
         image = galsim.Convolve(galaxy * scale, moffat).drawImage(nx=100, ny=100, scale=0.168).array
         ratio.append(image[:, :30].std() / (HSC.noise[2] * seen.columns["hst_noise"][row]))
     catalogue.close()
@@ -159,7 +159,7 @@ def test_some_of_the_galaxies(folder, seen, tmp_path):
     first = simulate_hst(folder, tmp_path / "three.h5", 3, noise=False, progress=False)
     assert np.array_equal(first.images[:], seen.images[:3])
     for n in (0, COUNT + 1, 2.5):
-        with pytest.raises(InputError, match=f"n must be a whole number from 1 to the {COUNT} galaxies"):
+        with pytest.raises(InputError, match=f"n must be a whole number of at least 1 and at most {COUNT}, but"):
             simulate_hst(folder, tmp_path / "out.h5", n)
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import kstest
 
 from hubbleflow.sersic import flux_within
+from hubbleflow.simulate.cosmology import lookback_time, luminosity_distance
 from hubbleflow.simulate.kinds import EDGE_ON, KINDS, SMOOTH
 from hubbleflow.simulate.population import draw_galaxies, draw_neighbours
 from hubbleflow.simulate.quantiles import QuantileGrid
@@ -141,6 +142,14 @@ def test_a_quantile_table_gives_back_what_was_put_in():
     )
     assert grid.rank(0.5 * ones, 1.0 * ones, drawn) == pytest.approx(np.sort(drawn).searchsorted(drawn) / 20_000, abs=0.02)
     assert np.array_equal(grid.value(ones - 9, ones + 9, np.full(20_000, 0.5))[:1], values[0, 1, 10:11])  # outside: the edge's
+
+
+def test_distances_and_ages_between_the_nodes_are_planck18s():
+    from astropy.cosmology import Planck18
+
+    z = np.geomspace(0.01, 4.0, 1001)
+    assert luminosity_distance(z) == pytest.approx(Planck18.luminosity_distance(z).value, rel=3e-5)
+    assert lookback_time(z) == pytest.approx(Planck18.lookback_time(z).value, rel=3e-5)
 
 
 def test_neighbours_have_the_fields_density():

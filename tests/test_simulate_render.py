@@ -11,7 +11,7 @@ from scipy.special import gammaln, kve
 
 from hubbleflow.errors import InputError
 from hubbleflow.simulate.blobs import Blobs
-from hubbleflow.simulate.psf import Kolmogorov, Moffat, PSFImage
+from hubbleflow.simulate.psf import Moffat, PSFImage
 from hubbleflow.simulate.render import PERIODS, Components, Renderer
 
 SCALE = 0.168
@@ -63,7 +63,7 @@ def test_flux_centroid_and_second_moments_are_exact(x, y, sigma):
         assert (image * a * b).sum() / image.sum() == pytest.approx(expected * ((sigma / SCALE) ** 2 + 4), abs=2e-3)
 
 
-@pytest.mark.parametrize("psf", [Moffat(BANDS), Kolmogorov(BANDS), gaussian_psf(bands=2)])
+@pytest.mark.parametrize("psf", [Moffat(BANDS), gaussian_psf(bands=2)])
 def test_a_blob_is_a_sersic_profile_of_index_one_half(psf):
     sigma, flux = 0.4, (30.0, 80.0)
     renderer = Renderer(64, SCALE, psf)
@@ -193,13 +193,6 @@ def test_every_band_has_its_own_beta():
     both = Moffat((0.7, 0.6), (2.2, 3.1)).transfer(k, k, SCALE)
     for band, (fwhm, beta) in enumerate(((0.7, 2.2), (0.6, 3.1))):
         assert np.array_equal(both[band], Moffat((fwhm,), beta).transfer(k, k, SCALE)[0])
-
-
-def test_the_kolmogorov_transfer_function_is_frieds():
-    k = np.linspace(0, 30, 200)
-    transfer = Kolmogorov((0.7,)).transfer(np.zeros(1), k, 0.05)[0, 0]
-    exact = np.exp(-3.4419 * (k * 0.7 / (0.975863 * 2 * np.pi)) ** (5 / 3)) * np.sinc(k * 0.05 / (2 * np.pi))
-    assert np.abs(transfer - exact).max() < 1e-6
 
 
 # -- bad input -------------------------------------------------------------------------------------------------------------------

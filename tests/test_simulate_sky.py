@@ -10,10 +10,11 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from hubbleflow.simulate.noise import add_noise, residual_rms, sky_counts, sky_table
+from hubbleflow.simulate.hsc_sky import is_hsc, of_bands, sky_table
+from hubbleflow.simulate.noise import add_noise, residual_rms, sky_counts
 from hubbleflow.simulate.psf import Moffat
 from hubbleflow.simulate.render import Components, Renderer
-from hubbleflow.simulate.seeing import draw_seeing, moffat_beta
+from hubbleflow.simulate.seeing import draw_seeing, median_psf
 from hubbleflow.simulate.sky import REACH, empty_pixels, measure_sky
 from hubbleflow.simulate.stars import add_stars, draw_magnitudes, point_source, saturation_level
 from hubbleflow.survey import Survey
@@ -63,6 +64,19 @@ def test_an_image_full_of_light_has_no_empty_sky():
     sky = measure_sky(full)
     assert np.isnan(sky.rms[0]).all() and np.isfinite(sky.rms[1]).all()
     assert np.isfinite(at(sky.correlation(), 1, 0)).all()
+
+
+# -- HSC's sky ---------------------------------------------------------------------------------------------------------------------
+def test_the_table_speaks_for_hscs_surveys_alone():
+    mine = {name for name in Survey.names() if is_hsc(Survey.get(name))}
+    assert mine == {name for name in Survey.names() if name.startswith("hsc")}
+    assert not is_hsc(replace(HSC, name="hsc-and-u", bands=("u", *HSC.bands[1:]), rgb=("i", "r", "u")))
+
+
+def test_an_entry_is_given_in_any_bands():
+    g, *_, z, y = sky_table()["saturation"]
+    assert of_bands("saturation", ("y", "u", "z", "g")).tolist() == [y, g, z, g]
+    assert of_bands("kernel_x", ("i",)).tolist() == [sky_table()["kernel_x"][2]]
 
 
 # -- correlated noise ------------------------------------------------------------------------------------------------------------
@@ -170,7 +184,7 @@ def blank(n: int, size: int = 64, bands: int = 5) -> tuple[np.ndarray, np.ndarra
     return np.zeros((n, bands, size, size), np.float32), np.zeros((n, bands, size, size), np.uint8)
 
 
-PSF = Moffat(HSC.psf_fwhm_arcsec, moffat_beta(HSC))
+PSF = median_psf(HSC)
 
 
 def test_a_point_source_is_the_renderers():

@@ -51,8 +51,10 @@ def components(structure: Structure) -> Components:
     return Components(**{name: torch.as_tensor(value, dtype=torch.float32) for name, value in structure.parts.items()})
 
 
-def test_every_kind_of_galaxy10_is_known() -> None:
-    assert KINDS == CLASSES
+def test_every_kind_of_galaxy10_is_drawn_and_is_what_its_name_says(sky: Galaxies) -> None:
+    assert set(sky.kind) == set(CLASSES)
+    for family, word in ((SMOOTH, "Smooth"), (SPIRAL, "Spiral"), (EDGE_ON, "Edge-on")):
+        assert set(family) == {name for name in CLASSES if word in name}
 
 
 def test_light_is_divided_never_added_to(sky: Galaxies) -> None:

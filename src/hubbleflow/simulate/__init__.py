@@ -4,8 +4,8 @@ population   who lives there: redshift, type, magnitudes, mass, size, shape (spe
 structure    what makes a galaxy more than bulge and disc (arms, mergers)
 scene        what stands on each stamp: a target and its neighbours; or a user's own catalogue (catalogue), or HST's galaxies (hst)
 psf, render  how the telescope sees it, in Fourier space (blobs, wrapped); seeing: how sharply
-noise        how many photons it gets; stars: what saturates
-blocks       one block of galaxies from description to pixels, in any process
+noise        how many photons it gets; stars: what saturates (hsc_sky: what real HSC images say of both and of the seeing)
+blocks       one block of galaxies from description to pixels, in any process (streams: its random numbers; checks: what can be asked)
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -22,11 +21,12 @@ from hubbleflow.errors import InputError
 from hubbleflow.farm import Farm, cores
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter
 from hubbleflow.simulate.blobs import Blobs
-from hubbleflow.simulate.blocks import Look, check_device, draw_block, effective_psf, tasks
+from hubbleflow.simulate.blocks import Look, draw_block, effective_psf, tasks
 from hubbleflow.simulate.catalogue import read_catalogue
+from hubbleflow.simulate.checks import IMAGE_SIZES, SEEDS, check_device, check_survey, check_whole
 from hubbleflow.simulate.kinds import KINDS
-from hubbleflow.simulate.noise import add_noise, check_survey
-from hubbleflow.simulate.psf import Kolmogorov, Moffat, PSFImage
+from hubbleflow.simulate.noise import add_noise
+from hubbleflow.simulate.psf import Moffat, PSFImage
 from hubbleflow.simulate.render import Components, Renderer
 from hubbleflow.survey import Survey
 
@@ -34,7 +34,6 @@ __all__ = [
     "KINDS",
     "Blobs",
     "Components",
-    "Kolmogorov",
     "Moffat",
     "PSFImage",
     "Renderer",
@@ -112,14 +111,10 @@ def simulate(
     check_device(device, elsewhere=dask is not None)
     rows = None if catalogue is None else read_catalogue(catalogue, survey, seed, image_size)
     n = n if n is not None else 2000 if rows is None else len(rows)
-    for name, value, least, most in (
-        ("n", n, 1, len(rows) if rows is not None else 10**9),
-        ("seed", seed, 0, 2**63),
-        ("image_size", image_size, 8, 512),
-        ("batch_size", batch_size, 1, 10**6),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
-            raise InputError(f"{name} must be a whole number of at least {least} and at most {most:g}, but {value!r} was given.")
+    check_whole("n", n, 1, len(rows) if rows is not None else 10**9)
+    check_whole("seed", seed, *SEEDS)
+    check_whole("image_size", image_size, *IMAGE_SIZES)
+    check_whole("batch_size", batch_size, 1, 10**6)
     if seeing not in SEEING:
         raise InputError(f"seeing must be {' or '.join(SEEING)}, but {seeing!r} was given.")
     if rows is not None:  # what is done, and so what is written down

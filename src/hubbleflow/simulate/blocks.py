@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from hubbleflow.errors import InputError
+from hubbleflow.simulate.checks import check_device
 from hubbleflow.simulate.noise import add_noise
 from hubbleflow.simulate.psf import Moffat
 from hubbleflow.simulate.render import Components, Renderer
-from hubbleflow.simulate.scene import BLOCK, STRUCTURE, Scene, draw_scene
-from hubbleflow.simulate.seeing import draw_seeing, moffat_beta
+from hubbleflow.simulate.scene import BLOCK, Scene, draw_scene
+from hubbleflow.simulate.seeing import draw_seeing, median_psf
 from hubbleflow.simulate.stars import add_stars
+from hubbleflow.simulate.streams import Stream
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from hubbleflow.survey import Survey
 
 PSF_PIXELS = 41
-_SEEING = 3  # a block's random stream; see scene.py and noise.py for the others
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def draw_block(task: Task) -> Drawn:
     """
     check_device(task.device)
     look, survey, first = task.look, task.look.survey, task.block * BLOCK
-    assert survey.pixel_scale_arcsec is not None  # noise.check_survey has seen to it
+    assert survey.pixel_scale_arcsec is not None  # checks.check_survey has seen to it
     indices = first + np.arange(task.count)
     psf = pointing_psf(task.seed, task.block, look)
     renderer = Renderer(look.image_size, survey.pixel_scale_arcsec, psf, task.device)
@@ -115,24 +115,11 @@ def draw_block(task: Task) -> Drawn:
     return Drawn(images, columns, effective_psf(renderer), mask)
 
 
-def check_device(name: str, elsewhere: bool = False) -> None:
-    """Raise InputError unless there is such a device here, or could be `elsewhere`, on a cluster's machines."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise InputError(f"device must be cpu or cuda (cuda:1 for the second GPU), but {name!r} was given.")
-    if device.type == "cuda" and not elsewhere and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device {name!r} was asked for, but torch finds {torch.cuda.device_count()} CUDA GPUs here: choose cpu.")
-
-
 def pointing_psf(seed: int, block: int, look: Look) -> Moffat:
     """The PSF that a block's galaxies share."""
-    assert look.survey.psf_fwhm_arcsec is not None
     if look.seeing == "median":
-        return Moffat(look.survey.psf_fwhm_arcsec, moffat_beta(look.survey))
-    return Moffat(*draw_seeing(np.random.default_rng([seed, _SEEING, block]), look.survey))
+        return median_psf(look.survey)
+    return Moffat(*draw_seeing(Stream.SEEING.generator(seed, block), look.survey))
 
 
 def effective_psf(renderer: Renderer, size: int = PSF_PIXELS) -> Float[np.ndarray, "band y x"]:
@@ -146,6 +133,6 @@ def effective_psf(renderer: Renderer, size: int = PSF_PIXELS) -> Float[np.ndarra
 def _scene(task: Task) -> Scene:
     look = task.look
     if task.catalogue is not None:
-        stream = np.random.default_rng([task.seed, STRUCTURE, task.block]) if look.structure else None
+        stream = Stream.STRUCTURE.generator(task.seed, task.block) if look.structure else None
         return task.catalogue.scene(look.survey, stream)
     return draw_scene(task.seed, task.block, look.survey, look.image_size, look.neighbours, look.structure).first(task.count)

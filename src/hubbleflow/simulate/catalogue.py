@@ -38,11 +38,13 @@ from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.galaxy_file import open_hdf5
 from hubbleflow.sersic import N_MAX, N_MIN
+from hubbleflow.simulate.checks import MAGNITUDES
 from hubbleflow.simulate.kinds import KINDS, contradicted
 from hubbleflow.simulate.population import Galaxies
 from hubbleflow.simulate.render import Components
 from hubbleflow.simulate.scene import Scene, float32
 from hubbleflow.simulate.spectra import BANDS
+from hubbleflow.simulate.streams import Stream
 from hubbleflow.simulate.structure import decorate
 
 if TYPE_CHECKING:
@@ -51,9 +53,7 @@ if TYPE_CHECKING:
     from hubbleflow.survey import Survey
 
 MOST_REDSHIFT = 20.0
-MOST_RADIUS = 300.0  # arcsec: to here the light on a stamp is right to 1 %; larger galaxies are a mistake of units
-MAGNITUDES = (5.0, 40.0)
-_STREAM = 4  # of the seed's random streams; noise.py, scene.py and blocks.py have others
+MOST_RADIUS = 300.0  # arcsec: larger galaxies are a mistake of units
 _AS_IT_IS = {"mag": ("", "mag", "mag(ab)", "abmag", "ab mag"), "": ("redshift",)}  # how tables write our units, in small letters
 _FITTING = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".txt": "ascii", ".dat": "ascii"}  # the others tell their format themselves
 
@@ -143,11 +143,11 @@ class Catalogue:
             parts = (torch.as_tensor(value[:, None], dtype=torch.float32) for value in shape)
             flux = torch.as_tensor(light[:, None], dtype=torch.float32)
             return Scene(float32(columns), Components(*parts, flux=flux), [])  # type: ignore[misc]
-        drawn = decorate(rng, self._galaxies(), self.x, self.y, light, np.zeros_like(light), survey.bands)
+        drawn = decorate(rng, self._galaxies(self.kind), self.x, self.y, light, np.zeros_like(light), survey.bands)
         tensors = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in drawn.parts.items()}
         return Scene(float32(columns | drawn.columns), Components(**tensors), drawn.blobs)
 
-    def _galaxies(self) -> Galaxies:
+    def _galaxies(self, kind: np.ndarray) -> Galaxies:
         """The rows as the mock population would have them: all their light in a disc, whose inclination follows from its axis ratio."""
         none, ones = np.zeros(len(self)), np.ones(len(self))
         thickness = np.minimum(0.2, self.axis_ratio)
@@ -156,7 +156,7 @@ class Catalogue:
             redshift=self.redshift,
             spectral_type=none,
             quiescent=np.zeros(len(self), bool),
-            kind=ones.astype(str) if self.kind is None else self.kind,
+            kind=kind,
             mag=faint,
             log_mass=none,
             log_sfr=none,
@@ -210,7 +210,7 @@ def read_catalogue(path: str | os.PathLike[str], survey: Survey, seed: int = 1, 
         radius=table.needed(("half_light_radius", "r_e", "re"), "arcsec", 0, MOST_RADIUS, "a radius in arcsec", open_below=True),
         sersic_index=table.needed(("sersic_index", "n"), "", N_MIN, N_MAX, "a Sersic index"),
         axis_ratio=table.needed(("axis_ratio", "q"), "", 0, 1, "minor over major axis", open_below=True),
-        position_angle=angle if angle is not None else np.random.default_rng([seed, _STREAM]).uniform(0, 180, len(table)),
+        position_angle=angle if angle is not None else Stream.ANGLES.generator(seed).uniform(0, 180, len(table)),
         x=table.offsets("x", half_side),
         y=table.offsets("y", half_side),
         kind=table.kinds(),

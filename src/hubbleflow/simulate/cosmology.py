@@ -1,7 +1,7 @@
 """Distances and ages of the mock sky (Planck18), interpolated: a block of galaxies asks for them many times.
 
 Planck18 (Planck Collaboration 2020, A&A 641, A6), computed by astropy on 512 redshifts from 0.005 to 5 when first asked for; between them
-the error is below 1e-5.
+the error is below 3e-5 from z = 0.01 on.
 """
 
 from __future__ import annotations

@@ -9,13 +9,12 @@ distributes such a folder of 100 galaxies. A stamp I_HST = T_HST f becomes, in e
 T_HST being HST's PSF, T_b the survey's median Moffat PSF and its pixel, F_b the flux of the catalogue's magnitude. What this is not:
 
 - There is one morphology, F814W's, in all bands: no colour gradients, no knots that are blue.
-- HST's own noise comes along, within HST's stamp: 16 to 28 % of the sky rms of HSC Wide in i for two thirds of the 100, up to 85 %
-  (column `hst_noise`), and correlated as widely as the PSF. Whitening it would need more noise than HSC Wide has. The survey's noise
-  is added on top; in deeper surveys, where the two are alike, look at `hst_noise` first.
-- HST's stamps end, 0.5 to 6 arcsec wide, where light has not quite: of a dozen galaxies the square can be seen (`hst_edge` above 1).
+- HST's own noise comes along, within HST's stamp, correlated as widely as the PSF (column `hst_noise`: its part of the survey's own).
+  Whitening it would need more noise than HSC Wide has. The survey's noise is added on top; in deeper surveys, where the two are alike,
+  look at `hst_noise` first.
+- HST's stamps end where light has not quite: of some galaxies the square can be seen (`hst_edge` above 1).
 - HST's neighbours were masked by the makers of the catalogue: one galaxy stands on each stamp.
-- An HSC magnitude was matched by position. Where it is far from `hst_f814w_mag` (by more than 1 mag for 3 of the 100) it is another
-  galaxy's, or a blend's.
+- An HSC magnitude was matched by position. Where it is far from `hst_f814w_mag` it is another galaxy's, or a blend's.
 """
 
 from __future__ import annotations
@@ -37,17 +36,16 @@ from hubbleflow.errors import InputError
 from hubbleflow.farm import Farm
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter
 from hubbleflow.simulate.blocks import effective_psf
-from hubbleflow.simulate.noise import add_noise, check_survey
-from hubbleflow.simulate.psf import Moffat
+from hubbleflow.simulate.checks import IMAGE_SIZES, MAGNITUDES, SEEDS, check_survey, check_whole
+from hubbleflow.simulate.noise import add_noise
 from hubbleflow.simulate.render import Renderer
-from hubbleflow.simulate.seeing import moffat_beta
+from hubbleflow.simulate.seeing import median_psf
 from hubbleflow.survey import Survey
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 SOURCE = "HST/ACS F814W"
-MAGNITUDES = (5.0, 40.0)
 _BLOCK = 20  # galaxies a task: a few seconds
 _STAMPS = ("IDENT", "MAG", "GAL_FILENAME", "PSF_FILENAME", "NOISE_FILENAME", "PIXEL_SCALE")  # columns of a RealGalaxyCatalog
 _FOLDING = 1e-3  # of the light: GalSim's default, 5e-3, lets more of the PSF's wings come back
@@ -102,7 +100,7 @@ def simulate_hst(
         survey: a name or a `Survey`, of HSC's bands.
         image_size: pixels on a side.
         noise: whether to add the survey's.
-        workers: processes on this machine; 8 galaxies a second each.
+        workers: processes on this machine.
         progress: show a bar on stderr.
 
     Returns: the set, opened lazily from `out`.
@@ -116,16 +114,13 @@ def simulate_hst(
     survey = Survey.get(survey) if isinstance(survey, str) else survey
     check_survey(survey)
     _galsim()
-    for name, value, least, most in (("seed", seed, 0, 2**63), ("image_size", image_size, 8, 512)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value <= most:
-            raise InputError(f"{name} must be a whole number of at least {least} and at most {most:g}, but {value!r} was given.")
+    check_whole("seed", seed, *SEEDS)
+    check_whole("image_size", image_size, *IMAGE_SIZES)
     assert survey.pixel_scale_arcsec is not None
     galaxies = read_folder(Path(folder), survey)
-    there = len(galaxies.ident)
-    n = there if n is None else n
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= there:
-        raise InputError(f"n must be a whole number from 1 to the {there} galaxies of {folder}, but {n!r} was given.")
-    psf = effective_psf(Renderer(image_size, survey.pixel_scale_arcsec, _psf(survey)))
+    n = len(galaxies.ident) if n is None else n
+    check_whole("n", n, 1, len(galaxies.ident))
+    psf = effective_psf(Renderer(image_size, survey.pixel_scale_arcsec, median_psf(survey)))
     provenance = {"command": "simulate", "source": f"{SOURCE}: {galaxies.catalogue.name}", "seed": int(seed), "survey": survey.name}
     provenance |= {"image_size": int(image_size), "noise": noise, "psf": "Moffat, the survey's median seeing"}
     parts = np.array_split(np.arange(n), -(-n // _BLOCK))
@@ -198,7 +193,7 @@ def draw(task: Task) -> tuple[Float[np.ndarray, "row band y x"], Float[np.ndarra
     galsim, survey = _galsim(), task.survey
     assert survey.noise is not None and survey.pixel_scale_arcsec is not None
     reference = survey.band_index(survey.reference_band)
-    scale, psf = survey.pixel_scale_arcsec, _psf(survey)
+    scale, psf = survey.pixel_scale_arcsec, median_psf(survey)
     moffats = [galsim.Moffat(beta=beta, fwhm=fwhm) for fwhm, beta in zip(psf.fwhm_arcsec, psf.betas, strict=True)]
     params = galsim.GSParams(folding_threshold=_FOLDING)
     images = np.empty((len(task.rows), len(survey.bands), task.image_size, task.image_size), np.float32)
@@ -228,11 +223,6 @@ def draw(task: Task) -> tuple[Float[np.ndarray, "row band y x"], Float[np.ndarra
 def _border(image: Float[np.ndarray, "y x"]) -> float:
     """Mean of the outermost pixels."""
     return float(np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]]).mean())
-
-
-def _psf(survey: Survey) -> Moffat:
-    assert survey.psf_fwhm_arcsec is not None  # check_survey has seen to it
-    return Moffat(survey.psf_fwhm_arcsec, moffat_beta(survey))
 
 
 def _galsim() -> Any:

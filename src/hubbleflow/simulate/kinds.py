@@ -24,7 +24,7 @@ SPIRAL = KINDS[5:8]
 EDGE_ON = KINDS[8:]
 EDGE_ON_COS_I = 0.2
 _ROUND, _CIGAR = 0.75, 0.45  # axis ratios that part round from in-between, and in-between from cigar-shaped
-_EDGE_ON_ROUNDEST = 0.6  # a galaxy seen from the side is hardly ever rounder, bulge and all (0.5 % of ours)
+_EDGE_ON_ROUNDEST = 0.6  # a galaxy seen from the side is hardly ever rounder, bulge and all (`bench/likeness.py` prints how many are)
 _ROUNDING = 1e-6  # of axis ratios stored in single precision
 _BULGE = 0.12  # bulge-to-total from which an edge-on disc shows a bulge
 

@@ -22,19 +22,18 @@ Sky residual. What subtracting the sky leaves is drawn a stamp and a band as a l
 bands are what the empty parts of the HSC scenes show from scene to scene (0.004 counts in i, a tenth of their noise). It is a surface
 brightness, the same in deep and shallow coadds.
 
-Every galaxy has a random stream of its own, (seed, index): its noise is the same in any batch, file or worker.
+Every galaxy has a random stream of its own (`streams`): its noise is the same in any batch, file or worker.
 """
 
 from __future__ import annotations
 
 import functools
-import json
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hubbleflow.errors import InputError
+from hubbleflow.simulate.hsc_sky import ZERO_POINT, is_hsc, of_bands, sky_table
+from hubbleflow.simulate.streams import Stream
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -43,8 +42,6 @@ if TYPE_CHECKING:
 
 # mag / arcsec^2 of a dark sky: Subaru's exposure-time calculator for g to y, CFHT's for u; other sites are within 0.5 mag
 SKY_BRIGHTNESS = {"u": 22.0, "g": 21.4, "r": 20.6, "i": 19.7, "z": 18.3, "y": 17.9}
-_STREAM = 1  # which of a galaxy's random streams: the population uses 0
-_HSC_ZERO_POINT = 27.0  # of the counts in sky.json
 
 
 def sky_counts(survey: Survey) -> Float[np.ndarray, " band"]:
@@ -54,7 +51,7 @@ def sky_counts(survey: Survey) -> Float[np.ndarray, " band"]:
     >>> sky_counts(Survey.get("hsc-wide")).round(1).tolist()
     [4.9, 10.2, 23.5, 85.2, 123.2]
     """
-    assert survey.pixel_scale_arcsec is not None  # check_survey comes first
+    assert survey.pixel_scale_arcsec is not None  # checks.check_survey comes first
     magnitudes = np.array([SKY_BRIGHTNESS[band] for band in survey.bands])
     return survey.flux(magnitudes) * survey.pixel_scale_arcsec**2
 
@@ -87,12 +84,12 @@ def add_noise(
     bands, size = images.shape[1], images.shape[-1]
     sky_sigma = np.array(survey.noise, np.float32)[:, None, None]
     inverse_sky = (1 / sky_counts(survey)).astype(np.float32)[:, None, None]
-    kernels = _kernel_matrices(survey.bands, size) if correlated and is_correlated(survey) else None
+    kernels = _kernel_matrices(survey.bands, size) if correlated and is_hsc(survey) else None
     drawn = size if kernels is None else kernels[0].shape[-1]
     white, deviates = np.empty((bands, drawn, drawn), np.float32), np.empty((bands, size, size), np.float32)
     planes = np.empty((len(images), 3, bands + 1), np.float32)  # level and slopes; the last of the bands is what all have in common
     for image, index, plane in zip(images, indices, planes, strict=True):
-        rng = np.random.default_rng([seed, _STREAM, int(index)])
+        rng = Stream.NOISE.generator(seed, int(index))
         rng.standard_normal(dtype=np.float32, out=white)
         rng.standard_normal(dtype=np.float32, out=plane)
         if kernels is None:
@@ -110,19 +107,12 @@ def add_noise(
     return images
 
 
-def is_correlated(survey: Survey) -> bool:
-    """Whether the pixel correlation of this survey's coadds is known: HSC's own pixels and bands."""
-    return survey.name.startswith("hsc") and set(survey.bands) <= set(sky_table()["bands"])
-
-
 def residual_rms(survey: Survey) -> tuple[Float[np.ndarray, " band"], Float[np.ndarray, " band"]]:
-    """Rms of the sky's level (unit a pixel) and slope (unit a pixel per pixel) after subtraction, per band; u has g's."""
+    """Rms of the sky's level (unit a pixel) and slope (unit a pixel per pixel) after subtraction, per band."""
     assert survey.pixel_scale_arcsec is not None
-    table = sky_table()
-    band = [table["bands"].index(name) if name in table["bands"] else 0 for name in survey.bands]
-    pixel = survey.pixel_scale_arcsec / table["pixel_scale_arcsec"]
-    unit = float(survey.flux(_HSC_ZERO_POINT)) * pixel**2  # what one HSC count a pixel is here
-    level, slope = np.array(table["residual_rms"])[band] * unit, np.array(table["residual_gradient"])[band] * unit * pixel
+    pixel = survey.pixel_scale_arcsec / sky_table()["pixel_scale_arcsec"]
+    unit = float(survey.flux(ZERO_POINT)) * pixel**2  # what one HSC count a pixel is here
+    level, slope = of_bands("residual_rms", survey.bands) * unit, of_bands("residual_gradient", survey.bands) * unit * pixel
     return level.astype(np.float32), slope.astype(np.float32)
 
 
@@ -137,48 +127,15 @@ def _add_planes(images: Float[np.ndarray, "n band y x"], deviates: Float[np.ndar
     images += ((slope * draws[:, 2])[..., None] * ramp)[..., None]
 
 
-@functools.cache
-def sky_table() -> dict[str, Any]:
-    """What calibration/sky.py measured on real HSC scenes (sky.json)."""
-    return json.loads(resources.files("hubbleflow.simulate").joinpath("sky.json").read_text())
-
-
 @functools.lru_cache(maxsize=8)
 def _kernel_matrices(bands: tuple[str, ...], size: int) -> tuple[Float[np.ndarray, "band y Y"], Float[np.ndarray, "band X x"]]:
     """K_y (band, size, size + margin) and K_x^T: each row holds the taps, so that white noise of unit variance keeps it."""
-    table = sky_table()
     matrices = []
     for axis in ("kernel_y", "kernel_x"):
-        taps = np.array([table[axis][table["bands"].index(band)] for band in bands])
+        taps = of_bands(axis, bands)
         taps /= np.sqrt((taps**2).sum(axis=1, keepdims=True))
         matrix = np.zeros((len(bands), size, size + taps.shape[1] - 1), np.float32)
         for j, column in enumerate(taps.T):
             matrix[:, np.arange(size), np.arange(size) + j] = column[:, None]
         matrices.append(matrix)
     return matrices[0], np.ascontiguousarray(matrices[1].transpose(0, 2, 1))
-
-
-def check_survey(survey: Survey) -> None:
-    """Raise InputError unless the survey has all that a simulation needs: linear flux, zero point, pixels, PSF, noise, bands u-y."""
-    missing = [
-        name
-        for name, value in (
-            ("linear flux", survey.linear or None),
-            ("a zero point", survey.zero_point),
-            ("a pixel scale", survey.pixel_scale_arcsec),
-            ("a PSF", survey.psf_fwhm_arcsec),
-            ("a noise level", survey.noise),
-        )
-        if value is None
-    ]
-    if missing:
-        raise InputError(
-            f"survey {survey.name!r} cannot be simulated because it has no {' and no '.join(m.removeprefix('a ') for m in missing)};"
-            " choose one with linear flux, such as hsc-wide, decals, sdss or lsst."
-        )
-    strange = [band for band in survey.bands if band not in SKY_BRIGHTNESS]
-    if strange:
-        raise InputError(
-            f"survey {survey.name!r} has bands {', '.join(strange)}, but the mock sky knows {', '.join(SKY_BRIGHTNESS)} only;"
-            " simulate a survey of those."
-        )

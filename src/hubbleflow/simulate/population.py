@@ -36,7 +36,7 @@ from scipy.special import ndtr, ndtri
 
 from hubbleflow.simulate.cosmology import distance_modulus, kpc_per_arcsec, lookback_time
 from hubbleflow.simulate.kinds import name_kinds, smooth_probability
-from hubbleflow.simulate.quantiles import QuantileGrid
+from hubbleflow.simulate.quantiles import QuantileGrid, bilinear
 from hubbleflow.simulate.shapes import apparent_axis_ratio, joint_half_light
 from hubbleflow.simulate.spectra import BANDS, spectra
 
@@ -131,6 +131,15 @@ def draw_photometry(rng: np.random.Generator, n: int) -> Photometry:
     return _photometry(rng, z, np.where(bright, np.minimum(target, mag_i), mag_i))
 
 
+def quiescent_below(z: np.ndarray) -> Float[np.ndarray, " n"]:
+    """log10 of the star formation per mass (1 / yr) below which a galaxy is quiescent: 0.3 of its mass a Hubble time.
+
+    >>> quiescent_below(np.array([0.01, 2.0])).round(1).tolist()
+    [-10.7, -10.0]
+    """
+    return np.log10(0.3 / (_AGE_OF_UNIVERSE - lookback_time(z))) - 9
+
+
 def draw_neighbours(rng: np.random.Generator, n: int, side_arcsec: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, Galaxies]:
     """Field galaxies that happen to stand on `n` square stamps: index of the stamp, x, y (arcsec from its centre), galaxies.
 
@@ -153,9 +162,7 @@ def _photometry(rng: np.random.Generator, z: np.ndarray, mag_i: np.ndarray) -> P
     normal = np.clip(rng.standard_normal((len(z), 5)), -3, 3)
     nearest = np.abs(table["offset_redshift"] - z[:, None]).argmin(axis=1)
     factor = np.linalg.cholesky(table["covariance"])[nearest]
-    # a table without a spread: its one quantile is the offset
-    x, y = table["offset_redshift"], table["offset_type"]
-    offset = np.stack([QuantileGrid(x, y, np.zeros(1), v[..., None]).at(z, t)[:, 0] for v in np.moveaxis(table["offset"], -1, 0)], axis=1)
+    offset = bilinear(table["offset_redshift"], table["offset_type"], table["offset"], z, t)
     g_r_z = offset + np.einsum("nij,nj->ni", factor, normal[:, :3])
     # neither u nor y has been measured: they follow their neighbours, with a little of their own
     extra = np.zeros((len(z), len(BANDS)))
@@ -165,14 +172,13 @@ def _photometry(rng: np.random.Generator, z: np.ndarray, mag_i: np.ndarray) -> P
     sfr_rank = rng.random(len(z))
     since, power = _MAIN_SEQUENCE
     specific = table["specific_sfr"].value(t, log_mass, sfr_rank) + power * np.log10(np.minimum(1 + z, 1 + since) / (1 + since))
-    age = _AGE_OF_UNIVERSE - lookback_time(z)
     return Photometry(
         redshift=z,
         spectral_type=t,
         mag=mag_i[:, None] + spectra().colours(t, z) + extra,
         log_mass=log_mass,
         log_sfr=log_mass + specific,
-        quiescent=specific < np.log10(0.3 / age) - 9,
+        quiescent=specific < quiescent_below(z),
         sfr_rank=sfr_rank,
     )
 

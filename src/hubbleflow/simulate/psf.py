@@ -4,14 +4,12 @@ Moffat (1969, A&A 3, 455):  I(r) ~ (1 + r^2 / r_d^2)^{-beta},  FWHM = 2 r_d sqrt
 
     T(k) = 2^{2 - beta} / Gamma(beta - 1)  (k r_d)^{beta - 1} K_{beta - 1}(k r_d),
 
-K being the modified Bessel function (Trujillo et al. 2001, MNRAS 321, 269). Kolmogorov turbulence (Fried 1966):
+K being the modified Bessel function (Trujillo et al. 2001, MNRAS 321, 269). This is the light before the detector; a square pixel then
+multiplies by sinc(k_x s / 2 pi) sinc(k_y s / 2 pi), s its side. A PSF *image* cut from a coadd is made of pixels already (an
+"effective" PSF), so it gets no second pixel.
 
-    T(k) = exp(-3.4419 (lambda k / 2 pi r_0)^{5/3}),  FWHM = 0.975863 lambda / r_0.
-
-Both are the light before the detector; a square pixel then multiplies by sinc(k_x s / 2 pi) sinc(k_y s / 2 pi), s its side.
-A PSF *image* cut from a coadd is made of pixels already (an "effective" PSF), so it gets no second pixel.
-
-Every PSF offers `fwhm_arcsec`, `even` and `transfer(k_y, k_x, pixel_scale_arcsec)`, of unit response at k = 0.
+Every PSF offers `fwhm_arcsec`, `even` and `transfer(k_y, k_x, pixel_scale_arcsec)`, of unit response at k = 0 (a little less where an image
+says that light falls beyond it).
 """
 
 from __future__ import annotations
@@ -30,10 +28,11 @@ from hubbleflow.errors import InputError
 if TYPE_CHECKING:
     from jaxtyping import Complex, Float
 
-HSC_BETA = 2.5  # Moffat beta that suits the wings of the 100 HSC UltraDeep PSFs we looked at (fits: 1.7 in y to 2.7 in g)
+BETA = 2.5  # of a Moffat profile where nothing better is known: within what HSC's PSFs have (`seeing`)
 _BETA_MAX = 50  # nearly a Gaussian; beyond it the Bessel function overflows
 _LN_U, _INTERVALS = (math.log(1e-4), math.log(80.0)), 1024  # of Moffat's table: 1 - T < 1e-4 and T < 1e-11 at its ends if beta >= 1.5
-_LEAST_FWHM_PIXELS = 1.8  # narrower seeing is not sampled by the pixels: Fourier rendering would fold it
+_LEAST_ENCLOSED = 0.9  # of the light: measure.sersic_model's number, whose layer is not to be imported here; a test compares them
+LEAST_FWHM_PIXELS = 1.8  # narrower seeing is not sampled by the pixels: Fourier rendering would fold it
 
 
 class PSF(Protocol):
@@ -60,17 +59,18 @@ class PSF(Protocol):
 class Moffat:
     """A round Moffat PSF per band; `beta` is one number, or one a band.
 
-    T is a function of u = k r_d alone, so it is tabulated once a beta and looked up (error below 1e-8): a survey of many
-    pointings, each with seeing of its own, pays for no Bessel function twice.
+    T is a function of u = k r_d alone, so it is tabulated once a beta and looked up: a survey of many pointings, each
+    with seeing of its own, pays for no Bessel function twice.
 
     Raises: InputError unless every FWHM is positive and every beta > 1 (its flux would be infinite).
     """
 
     fwhm_arcsec: tuple[float, ...]
-    beta: float | tuple[float, ...] = HSC_BETA
+    beta: float | tuple[float, ...] = BETA
 
     def __post_init__(self) -> None:
-        _check_fwhm(self.fwhm_arcsec)
+        if not all(np.isfinite(f) and f > 0 for f in self.fwhm_arcsec):
+            raise InputError(f"a PSF's FWHM must be a positive number of arcsec in every band, but got {self.fwhm_arcsec}.")
         if len(self.betas) != len(self.fwhm_arcsec):
             raise InputError(f"a Moffat PSF of {len(self.fwhm_arcsec)} band(s) needs one beta, or one a band, but got {len(self.betas)}.")
         for beta in self.betas:
@@ -102,32 +102,11 @@ class Moffat:
 
 
 @dataclass(frozen=True)
-class Kolmogorov:
-    """A round Kolmogorov (pure turbulence) PSF per band. Raises: InputError unless every FWHM is positive."""
-
-    fwhm_arcsec: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        _check_fwhm(self.fwhm_arcsec)
-
-    @property
-    def even(self) -> bool:
-        """True: the PSF is round."""
-        return True
-
-    def transfer(self, k_y: np.ndarray, k_x: np.ndarray, pixel_scale_arcsec: float) -> np.ndarray:
-        """See `PSF.transfer`; real, because the PSF is round."""
-
-        power = -3.4419 * (k_y[:, None] ** 2 + k_x**2) ** (5 / 6)  # once for all bands; each then costs an exponential
-        scale = np.array(self.fwhm_arcsec)[:, None, None] / (0.975863 * 2 * math.pi)
-        transfer = np.exp((scale ** (5 / 3) * power).astype(np.float32))
-        transfer *= _pixel_response(k_y, k_x, pixel_scale_arcsec)
-        return transfer
-
-
-@dataclass(frozen=True)
 class PSFImage:
-    """Effective PSF images (band, y, x), pixels included, centred on the middle of the image; used with unit sum.
+    """Effective PSF images (band, y, x), pixels included, centred on the middle of the image.
+
+    Their sum is read as the fit reads it (`measure.sersic_model`): a little less than 1, the rest of the light falls beyond the image;
+    any other sum is a matter of units, and is made 1.
 
     Raises: InputError if an image is not finite or has no light, or is used with pixels of another size.
     """
@@ -163,23 +142,19 @@ class PSFImage:
         _, height, width = self.images.shape
         y = (np.arange(height) - (height - 1) / 2) * pixel_scale_arcsec
         x = (np.arange(width) - (width - 1) / 2) * pixel_scale_arcsec
-        unit = self.images / self.images.sum(axis=(1, 2), keepdims=True, dtype=float)
+        total = self.images.sum(axis=(1, 2), keepdims=True, dtype=float)
+        unit = self.images / np.where((total > _LEAST_ENCLOSED) & (total < 1), 1.0, total)
         return np.exp(-1j * np.outer(k_y, y)) @ unit @ np.exp(-1j * np.outer(x, k_x))
 
 
 def check_sampling(psf: PSF, pixel_scale_arcsec: float) -> None:
     """Raise InputError if the seeing is too sharp for these pixels (FWHM below 1.8 pixels), which would alias."""
     sharpest = min(psf.fwhm_arcsec)
-    if not isinstance(psf, PSFImage) and sharpest < _LEAST_FWHM_PIXELS * pixel_scale_arcsec:
+    if not isinstance(psf, PSFImage) and sharpest < LEAST_FWHM_PIXELS * pixel_scale_arcsec:
         raise InputError(
             f'a PSF of FWHM {sharpest:g}" is not sampled by pixels of {pixel_scale_arcsec:g}";'
-            f' use a FWHM of at least {_LEAST_FWHM_PIXELS * pixel_scale_arcsec:.2f}".'
+            f' use a FWHM of at least {LEAST_FWHM_PIXELS * pixel_scale_arcsec:.2f}".'
         )
-
-
-def _check_fwhm(fwhm_arcsec: tuple[float, ...]) -> None:
-    if not all(np.isfinite(f) and f > 0 for f in fwhm_arcsec):
-        raise InputError(f"a PSF's FWHM must be a positive number of arcsec in every band, but got {fwhm_arcsec}.")
 
 
 @functools.lru_cache(maxsize=256)

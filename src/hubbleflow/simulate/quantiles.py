@@ -40,11 +40,7 @@ class QuantileGrid:
 
     def at(self, x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "n p"]:
         """The quantile function at n places."""
-        i, a = _node(self.x, x)
-        j, b = _node(self.y, y)
-        top, right = np.minimum(i + 1, len(self.x) - 1), np.minimum(j + 1, len(self.y) - 1)
-        a, b, v = a[:, None], b[:, None], self.values
-        return (1 - a) * ((1 - b) * v[i, j] + b * v[i, right]) + a * ((1 - b) * v[top, j] + b * v[top, right])
+        return bilinear(self.x, self.y, self.values, x, y)
 
     def value(self, x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> Float[np.ndarray, " n"]:
         """Q(probability | x, y); below the first and above the last p the end pieces go on."""
@@ -60,6 +56,22 @@ class QuantileGrid:
         low, high = quantiles[rows, below], quantiles[rows, below + 1]
         fraction = np.where(high > low, (value - low) / np.where(high > low, high - low, 1), 0.5)
         return self.p[below] + np.clip(fraction, 0, 1) * (self.p[below + 1] - self.p[below])
+
+
+def bilinear(
+    x_nodes: Float[np.ndarray, " x"], y_nodes: Float[np.ndarray, " y"], values: Float[np.ndarray, "x y c"], x: np.ndarray, y: np.ndarray
+) -> Float[np.ndarray, "n c"]:
+    """`values` at n places (x, y), linear between ascending nodes and constant beyond them.
+
+    >>> nodes = np.array([0.0, 1.0])
+    >>> bilinear(nodes, nodes, np.array([[[0.0], [1.0]], [[2.0], [3.0]]]), np.array([0.5, 9.0]), np.array([0.5, 0.0])).tolist()
+    [[1.5], [2.0]]
+    """
+    i, a = _node(x_nodes, x)
+    j, b = _node(y_nodes, y)
+    top, right = np.minimum(i + 1, len(x_nodes) - 1), np.minimum(j + 1, len(y_nodes) - 1)
+    a, b = a[:, None], b[:, None]
+    return (1 - a) * ((1 - b) * values[i, j] + b * values[i, right]) + a * ((1 - b) * values[top, j] + b * values[top, right])
 
 
 def _node(nodes: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """What stands on each stamp: a target with its structure, and the neighbours that happen to be there.
 
-Galaxies are drawn in blocks of `BLOCK`, each from random streams of its own, (seed, stream, block): galaxy 1,000 of a seed is the same in a
-set of 2,000 and in one of a million, and blocks can be drawn by different workers.
+Galaxies are drawn in blocks of `BLOCK`, each from random streams of its own (`streams`), so that blocks can be drawn by different workers.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from hubbleflow.simulate.cosmology import lookback_time, luminosity_distance
 from hubbleflow.simulate.population import Galaxies, draw_galaxies, draw_neighbours
 from hubbleflow.simulate.render import Components
 from hubbleflow.simulate.spectra import BANDS
+from hubbleflow.simulate.streams import Stream
 from hubbleflow.simulate.structure import Structure, decorate
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 BLOCK = 256
 _MARGIN_ARCSEC = 2.0  # neighbours stand up to this far outside the stamp: their light reaches in
 _CENTRING_ARCSEC = 0.04  # scatter of a target's centre about the stamp's: catalogue positions fall between pixels
-_POPULATION, STRUCTURE = 0, 2  # a block's random streams; noise.py and seeing.py have others
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,14 @@ class Scene:
 
 def draw_scene(seed: int, block: int, survey: Survey, image_size: int, neighbours: bool = True, structure: bool = True) -> Scene:
     """The `BLOCK` stamps number `block` of this seed."""
-    assert survey.pixel_scale_arcsec is not None  # noise.check_survey comes first
-    rng = np.random.default_rng([seed, _POPULATION, block])
+    assert survey.pixel_scale_arcsec is not None  # checks.check_survey comes first
+    rng = Stream.POPULATION.generator(seed, block)
     targets = draw_galaxies(rng, BLOCK)
     x, y = np.clip(_CENTRING_ARCSEC * rng.standard_normal((2, BLOCK)), -0.2, 0.2)
     bands = [BANDS.index(band) for band in survey.bands]
     total, bulge = survey.flux(targets.mag)[:, bands], survey.flux(targets.bulge_mag)[:, bands]
     if structure:
-        drawn = decorate(np.random.default_rng([seed, STRUCTURE, block]), targets, x, y, total, bulge, survey.bands)
+        drawn = decorate(Stream.STRUCTURE.generator(seed, block), targets, x, y, total, bulge, survey.bands)
     else:
         drawn = _plain(targets, x, y, total, bulge)
     parts, count = drawn.parts, np.zeros(BLOCK, np.int64)

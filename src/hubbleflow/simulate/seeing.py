@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hubbleflow.simulate.noise import sky_table
-from hubbleflow.simulate.psf import HSC_BETA
+from hubbleflow.simulate.hsc_sky import is_hsc, of_bands, sky_table
+from hubbleflow.simulate.psf import BETA, LEAST_FWHM_PIXELS, Moffat
 
 if TYPE_CHECKING:
     from hubbleflow.survey import Survey
 
-_LEAST_PIXELS = 1.8  # FWHM in pixels that the renderer needs, see psf.check_sampling
-_LEAST_BETA = 2.0  # y's fitted 1.63 would leave 5 % of a star's light outside a stamp of 64 pixels
+_LEAST_BETA = 2.0  # y's fitted one would leave much of a star's light outside a stamp of 64 pixels
 _FARTHEST = 2.5  # sigma
 
 
@@ -41,20 +40,23 @@ def draw_seeing(rng: np.random.Generator, survey: Survey) -> tuple[tuple[float, 
         >>> len(fwhm), beta
         (5, (2.67, 2.09, 2.15, 2.14, 2.0))
     """
-    assert survey.psf_fwhm_arcsec is not None and survey.pixel_scale_arcsec is not None  # noise.check_survey comes first
-    table = sky_table()
-    place = [table["bands"].index(band) if band in table["bands"] else 0 for band in survey.bands]  # u is like g
-    common = table["seeing_between_bands"]
-    deviates = rng.standard_normal(len(place) + 1)
+    assert survey.psf_fwhm_arcsec is not None and survey.pixel_scale_arcsec is not None  # checks.check_survey comes first
+    common = sky_table()["seeing_between_bands"]
+    deviates = rng.standard_normal(len(survey.bands) + 1)
     deviates = np.clip(np.sqrt(common) * deviates[0] + np.sqrt(1 - common) * deviates[1:], -_FARTHEST, _FARTHEST)
-    fwhm = np.array(survey.psf_fwhm_arcsec) * np.exp(np.array(table["seeing_scatter"])[place] * deviates)
-    fwhm = np.maximum(fwhm, 1.001 * _LEAST_PIXELS * survey.pixel_scale_arcsec)
+    fwhm = np.array(survey.psf_fwhm_arcsec) * np.exp(of_bands("seeing_scatter", survey.bands) * deviates)
+    fwhm = np.maximum(fwhm, 1.001 * LEAST_FWHM_PIXELS * survey.pixel_scale_arcsec)
     return tuple(fwhm.tolist()), moffat_beta(survey)
 
 
 def moffat_beta(survey: Survey) -> tuple[float, ...]:
-    """Beta of a survey's Moffat PSF per band: what HSC's PSFs have, and 2.5 elsewhere."""
-    table = sky_table()
-    if not survey.name.startswith("hsc") or not set(survey.bands) <= set(table["bands"]):
-        return (HSC_BETA,) * len(survey.bands)
-    return tuple(max(round(table["psf_beta"][table["bands"].index(band)], 2), _LEAST_BETA) for band in survey.bands)
+    """Beta of a survey's Moffat PSF per band: what HSC's PSFs have, and `psf.BETA` elsewhere."""
+    if not is_hsc(survey):
+        return (BETA,) * len(survey.bands)
+    return tuple(max(round(beta, 2), _LEAST_BETA) for beta in of_bands("psf_beta", survey.bands).tolist())
+
+
+def median_psf(survey: Survey) -> Moffat:
+    """The PSF of a survey's median seeing."""
+    assert survey.psf_fwhm_arcsec is not None  # checks.check_survey comes first
+    return Moffat(survey.psf_fwhm_arcsec, moffat_beta(survey))

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hubbleflow.simulate.cosmology import distance_modulus
+from hubbleflow.simulate.quantiles import bilinear
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 BANDS = ("u", "g", "r", "i", "z", "y")
-_I = BANDS.index("i")
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Spectra:
         >>> (colours[:, 1] - colours[:, 2]).round(1).tolist()       # g-r, elliptical and irregular
         [1.5, 0.8]
         """
-        return self._between(self.band_minus_i, t, z)
+        return bilinear(self.types, self.redshift, self.band_minus_i, t, z)
 
     def k_correction(self, t: np.ndarray, z: np.ndarray) -> Float[np.ndarray, " n"]:
         """K_i: M_i = m_i - distance modulus - K_i, M_i in the rest-frame i band."""
-        return self._between(self.k_correction_i[..., None], t, z)[:, 0]
+        return bilinear(self.types, self.redshift, self.k_correction_i[..., None], t, z)[:, 0]
 
     def log_mass(self, t: np.ndarray, z: np.ndarray, mag_i: np.ndarray) -> Float[np.ndarray, " n"]:
         """log10 stellar mass / solar masses, by Taylor et al.; `population.json` says what 3D-HST's masses are less than that."""
@@ -56,20 +56,9 @@ class Spectra:
         absolute = mag_i - distance_modulus(z) - self.k_correction(t, z)
         return 1.15 + 0.70 * rest[:, BANDS.index("g")] - 0.4 * absolute
 
-    def _between(self, table: np.ndarray, t: np.ndarray, z: np.ndarray) -> np.ndarray:
-        i, a = _node(self.types, t)
-        j, b = _node(self.redshift, z)
-        a, b = a[:, None], b[:, None]
-        return (1 - a) * ((1 - b) * table[i, j] + b * table[i, j + 1]) + a * ((1 - b) * table[i + 1, j] + b * table[i + 1, j + 1])
-
 
 @functools.lru_cache(maxsize=1)
 def spectra() -> Spectra:
     """The one table, read once."""
     table = json.loads((files("hubbleflow.simulate") / "spectra.json").read_text())
     return Spectra(*(np.array(table[name]) for name in ("type", "redshift", "band_minus_i", "k_correction_i")))
-
-
-def _node(nodes: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    i = np.clip(np.searchsorted(nodes, x, side="right") - 1, 0, len(nodes) - 2)
-    return i, np.clip((x - nodes[i]) / (nodes[i + 1] - nodes[i]), 0, 1)

@@ -9,12 +9,11 @@ slope of the star counts away from the Milky Way's plane; its colours follow a m
 134, 2398), rounded by hand (good to 0.1 mag or so), with z-y half of i-z and a scatter of 0.03.
 
 Saturation as HSC's coadds have it. Pixels stay good up to a level L of 70-220 counts from g to y in the real scenes (calibration/sky.py);
-around a star whose peak I_0 is far above it charge spreads, and good pixels begin at L (I_0 / L)^{-0.3}: 65, 34, 18 counts in i for
-I_0 / L of 8, 40, 200. Within that radius r_s, and along a tapering trail of half-length r_s (0.4 + 1.2 log10(I_0 / L)) in the direction of
-the rows (both fits by eye to four stars), pixels are masked, and hold what the pipeline puts there: values interpolated along the
-row from the trail's ends. So cores are flat and streaked, and far fainter than the star. Other surveys saturate at the magnitudes
-of `SATURATION_MAG`. Not modelled: diffraction spikes, haloes, the second trail of rotated exposures, and z and y cores that
-exposures without saturation fill in.
+around a star whose peak I_0 is far above it charge spreads, and good pixels begin at L (I_0 / L)^{-0.3}. Within that radius r_s,
+and along a tapering trail of half-length r_s (0.4 + 1.2 log10(I_0 / L)) in the direction of the rows (both fits by eye to four stars),
+pixels are masked, and hold what the pipeline puts there: values interpolated along the row from the trail's ends. So cores are flat
+and streaked, and far fainter than the star. Other surveys saturate at the magnitudes of `SATURATION_MAG`. Not modelled: diffraction
+spikes, haloes, the second trail of rotated exposures, and z and y cores that exposures without saturation fill in.
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hubbleflow.simulate.noise import sky_table
+from hubbleflow.simulate.hsc_sky import is_hsc, of_bands
+from hubbleflow.simulate.psf import BETA
+from hubbleflow.simulate.streams import Stream
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 SATURATION_MAG = {"sdss": 14.0, "decals": 15.5, "lsst": 16.0}  # rough; point sources at median seeing
 _SATURATION_MAG = 17.0
-_STREAM = 101  # which of a galaxy's random streams
 _I_MAG, _SLOPE = (13.0, 18.0), 0.2
 _CLEAR_ARCSEC = 3.0  # about the target
 _G_I = (0.40, 0.50, 0.65, 0.90, 1.40, 2.10, 2.80)  # of stars of i 13-18 at high galactic latitude, at equal steps of probability
@@ -86,7 +86,7 @@ def add_stars(
         return magnitudes  # the target's surroundings fill the stamp
     level = saturation_level(survey)
     for g, index in enumerate(indices):
-        rng = np.random.default_rng([seed, _STREAM, int(index)])
+        rng = Stream.STARS.generator(seed, int(index))
         if rng.random() >= share:
             continue
         i_mag, mag = draw_magnitudes(rng, survey)
@@ -118,12 +118,11 @@ def draw_magnitudes(rng: np.random.Generator, survey: Survey) -> tuple[float, Fl
 
 def saturation_level(survey: Survey) -> Float[np.ndarray, " band"]:
     """Flux a pixel at which each band saturates, in the survey's unit."""
-    table = sky_table()
-    if survey.name.startswith("hsc") and set(survey.bands) <= set(table["bands"]):
-        return np.array([table["saturation"][table["bands"].index(band)] for band in survey.bands])
+    if is_hsc(survey):
+        return of_bands("saturation", survey.bands)
     assert survey.psf_fwhm_arcsec is not None and survey.pixel_scale_arcsec is not None
     flux = survey.flux(SATURATION_MAG.get(survey.name, _SATURATION_MAG))
-    radius = _core_radius(np.array(survey.psf_fwhm_arcsec), 2.5) / survey.pixel_scale_arcsec
+    radius = _core_radius(np.array(survey.psf_fwhm_arcsec), BETA) / survey.pixel_scale_arcsec
     return flux * 1.5 / (np.pi * radius**2)
 
 

@@ -7,11 +7,12 @@ light (`simulate.arms`) and what tides have pulled out (`simulate.mergers`). A g
 
 a companion excepted, whose light is its own (`companion_flux`). Of the disc's light in a band of rest-frame wavelength l
 
-- young stars have the share  Y(l) = 1 / (1 + (1/Y_0 - 1) (l / 0.6 um)^1.5): bluer than the rest by some 0.9 mag in g-i, as stars of a
-  few 100 Myr are than an old disc (Bruzual & Charlot 2003, MNRAS 344, 1000). Y_0 by kind (`_YOUNG_SHARE`): arms stand 2-3 times above
-  what lies between them in i, as in Elmegreen et al. 2011 (ApJ 737, 32). Knots have 0.05 (1 + z) of the disc, with a scatter of 0.2 dex:
-  a twentieth nearby, a seventh at z = 2, where clumps carry 20-30 % of a clumpy galaxy's ultraviolet light (Guo et al. 2015, ApJ 800, 39).
-  Quiescent discs have a third of the arms and a tenth of the knots; edge-on discs, whose dust is in front, half of the knots;
+- young stars have the share  Y(l) = 1 / (1 + (1/Y_0 - 1) (l / 0.6 um)^1.5): bluer than the rest by 3.75 log10(0.77 / 0.48) = 0.77
+  mag in g-i, as stars of a few 100 Myr are than an old disc (Bruzual & Charlot 2003, MNRAS 344, 1000). Y_0 is chosen by kind
+  (`_YOUNG_SHARE`), for arms that stand out as in Elmegreen et al. 2011 (ApJ 737, 32). Knots have 0.05 (1 + z) of the disc, with a
+  scatter of 0.2 dex: a twentieth nearby, a seventh at z = 2, where clumps carry 20-30 % of a clumpy galaxy's ultraviolet light (Guo et
+  al. 2015, ApJ 800, 39). Quiescent discs have a third of the arms and a tenth of the knots; edge-on discs, whose dust is in front, half
+  of the knots;
 - a bar has 10-23 %, redder ((l / 0.6 um)^0.4): n = 0.5-0.7 and an axis ratio of 0.25-0.4, flat profiles of thin bars as in Gadotti 2011
   (MNRAS 415, 3308), half-light radius 0.3-0.6 of the disc's, a little more or less with its arms (below). An ellipse in the disc's
   plane, and so an ellipse on the sky;

@@ -14,7 +14,7 @@ profile itself, without any transform:
   rho = e(phi) r(phi) / R_e the elliptical radius of the square's edge in direction phi, e^2 = cos^2 + sin^2 / q^2 (phi from
   the major axis).
 
-With it a de Vaucouleurs galaxy's flux on the stamp is right to 1e-3 at a third of the period it would need otherwise.
+With it a de Vaucouleurs galaxy's flux on the stamp is right to 1e-3 at periods too short for it otherwise.
 """
 
 from __future__ import annotations
