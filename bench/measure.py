@@ -9,6 +9,7 @@ parity     isophotes against SExtractor's (sextractor.py)
 sky_level  how much of a galaxy is taken for sky, and how much the Kron ellipse holds (sky_level.py)
 shapes     Gini, M20, C, A, S against statmorph's (nonparametric.py)
 depths     600 real galaxies at two depths: do they agree within the errors (two_depths.py)
+published  the field's published recipe on a mock sky: what it measures, and what its "Sersic index" is (published.py)
 sky        everything real at hand, and its flags (real_sky.py)
 speed      CPU milliseconds per galaxy (measure_speed.py)
 scale      40,914 galaxies on all cores: time and memory (scale.py)
@@ -30,6 +31,7 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "sky_level": (("sky_level.py",),),
     "shapes": (("nonparametric.py",), ("nonparametric.py", "--neighbours")),
     "depths": (("two_depths.py",),),
+    "published": (("published.py",),),
     "sky": (("real_sky.py",),),
     "speed": (("measure_speed.py",),),
     "scale": (("scale.py",),),

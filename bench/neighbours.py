@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python bench/neighbours.py [--n 2000]
 
-The galaxies are those of `sersic_fit.py`, drawn by GalSim, and go through `measure()` with their PSF: alone; with another such galaxy 12 to
-40 px away, which `measure` has to find, masked only (`Recipe(subtract_neighbours=False)`); and with it taken away (`measure.neighbours`).
-S/N is the true model's matched one.
+The galaxies are those of `sersic_mocks.py`, drawn by GalSim, and go through `measure()` with their PSF: alone; with another such galaxy 12
+to 40 px away, which `measure` has to find, masked only (`Recipe(subtract_neighbours=False)`); and with it taken away
+(`measure.neighbours`). S/N is the true model's matched one.
 
 Per S/N bin: median and robust scatter (half of the central 68 %) of fitted less true ln R_e and ln n; the share of truths within one stated
 standard deviation; the share of |d ln n| > 0.5; the share of untrusted fits. No fit is left out. "Found" are the stamps in which `measure`
@@ -18,7 +18,7 @@ import argparse
 import time
 
 import numpy as np
-from sersic_fit import BINS, NOISE, half_width, mock
+from sersic_mocks import BINS, half_width, label_of, matched_snr, mock, stamps
 
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.measure import Recipe, SersicFlag, measure
@@ -47,8 +47,7 @@ def show(label: str, columns: dict[str, np.ndarray], truth: np.ndarray, snr: np.
             last = (
                 f"{np.mean(~(np.abs(off) <= 0.5)):10.1%} {np.mean(~trusted(columns['i_sersic_flag'][rows])):9.1%}" if name == "ln n" else ""
             )
-            range_ = f"{low}-{high}" if np.isfinite(high) else f">{low}"
-            first = f"{label:28s} {range_:>8s} {rows.sum():5d}" if name == "ln R_e" else " " * 43
+            first = f"{label:28s} {label_of(low, high):>8s} {rows.sum():5d}" if name == "ln R_e" else " " * 43
             print(f"{first} {name:7s} {numbers} {last}")
 
 
@@ -59,9 +58,8 @@ def main() -> None:
     n = parser.parse_args().n
     set_ = mock(2000)
     truth, psf = set_["truth"][:n], set_["psf"]
-    alone = (set_["galaxies"] + NOISE * set_["noise"])[:n]
-    crowded = alone + set_["neighbours"][:n]
-    snr = np.sqrt((set_["galaxies"][:n].astype(float) ** 2).sum(axis=(1, 2))) / NOISE
+    alone, crowded = (stamps(set_, neighbours)[0][:n] for neighbours in (False, True))
+    snr = matched_snr(set_["galaxies"][:n])
     measured(crowded[:64], psf, True)  # tables, buffers and imports
     runs = {
         "alone": measured(alone, psf, True),

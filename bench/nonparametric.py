@@ -3,8 +3,8 @@
     pip install statmorph                                                   # for this benchmark only
     OMP_NUM_THREADS=1 python bench/nonparametric.py [--n 400] [--snr 30] [--neighbours]
 
-The galaxies are those of `sersic_fit.py`, drawn by GalSim, with a matched S/N above `--snr`, in the order drawn. Both get the same pixels,
-noise and masks; statmorph also gets the segment that we find, and its cost is in our time, not in theirs. Of statmorph only these
+The galaxies are those of `sersic_mocks.py`, drawn by GalSim, with a matched S/N above `--snr`, in the order drawn. Both get the same
+pixels, noise and masks; statmorph also gets the segment that we find, and its cost is in our time, not in theirs. Of statmorph only these
 statistics are computed, and timed: no Sersic fit, no MID, no shape asymmetry. Rounds of 25 galaxies are interleaved, in CPU time.
 
 Differences are ours less statmorph's, of the galaxies that both have a number for and neither calls bad (statmorph's flag 2, an untrusted
@@ -19,7 +19,7 @@ import time
 import warnings
 
 import numpy as np
-from sersic_fit import NOISE, SIZE, mock
+from sersic_mocks import NOISE, SIZE, matched_snr, mock, stamps
 
 from hubbleflow.measure.nonparametric import nonparametric
 from hubbleflow.measure.shape import ShapeRecipe, Stamp
@@ -74,12 +74,9 @@ def main() -> None:
     parser.add_argument("--neighbours", action="store_true", help="with a masked neighbour in every stamp")
     asked = parser.parse_args()
     drawn = mock(2000)
-    snr = np.sqrt((drawn["galaxies"].astype(float) ** 2).sum(axis=(1, 2))) / NOISE
+    snr = matched_snr(drawn["galaxies"])
     rows = np.flatnonzero(snr > asked.snr)[: asked.n]
-    images, mask = drawn["galaxies"][rows] + NOISE * drawn["noise"][rows], np.zeros((len(rows), SIZE, SIZE), bool)
-    if asked.neighbours:
-        images, mask = images + drawn["neighbours"][rows], drawn["neighbours"][rows] > 0.5 * NOISE
-    images = images.astype(np.float32)
+    images, mask = (stack[rows] for stack in stamps(drawn, asked.neighbours))
     nonparametric(images[:8], NOISE)
     statmorph_one(images[0], mask[0])
 

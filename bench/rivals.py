@@ -3,7 +3,7 @@
     pip install statmorph pyimfit; apt-get install -y source-extractor      # for this benchmark only
     OMP_NUM_THREADS=1 python bench/rivals.py [--n 160] [--seed 0]
 
-The galaxies are those of `sersic_fit.py`, drawn by GalSim, as many of each S/N bin: alone, then with a masked neighbour in every stamp.
+The galaxies are those of `sersic_mocks.py`, drawn by GalSim, as many of each S/N bin: alone, then with a masked neighbour in every stamp.
 All tools get the same pixels, noise, masks and PSF, and the sky is held at its true value, zero, in all of them (statmorph cannot fit
 it). Those that take a starting point (pyimfit, statmorph) get ours, and its cost is in our time, not in theirs; they have our limits of
 n, too.
@@ -35,8 +35,7 @@ from pathlib import Path
 import galsim
 import numpy as np
 import torch
-from scipy.special import gamma, gammaincinv
-from sersic_fit import BETA, BINS, FWHM, NOISE, PIXEL, SIZE, mock
+from sersic_mocks import BINS, FWHM, NOISE, PIXEL, SIZE, matched_snr, mock, moffat, stamps
 from sextractor import UNUSABLE, binary, settings_of, sextract, write_psf
 from truth import HEAD, scores, verdict
 
@@ -45,7 +44,7 @@ from hubbleflow.measure import Recipe, measure
 from hubbleflow.measure.detect import central, detect
 from hubbleflow.measure.sersic_fit import FitRecipe, fit_sersic
 from hubbleflow.measure.sersic_start import Start, start_values
-from hubbleflow.sersic import N_MAX, N_MIN
+from hubbleflow.sersic import N_MAX, N_MIN, total_flux
 from hubbleflow.survey import Survey
 
 DRAWN, ROUND, PYIMFIT_PSF = 2000, 40, 41
@@ -73,15 +72,14 @@ class Sample:
 def sample(n: int, neighbours: bool, seed: int = 0) -> Sample:
     """As many galaxies of each S/N bin; the order mixes the bins, so that each round holds all of them."""
     drawn = mock(DRAWN)
-    snr = np.sqrt((drawn["galaxies"].astype(float) ** 2).sum(axis=(1, 2))) / NOISE
+    snr = matched_snr(drawn["galaxies"])
     parts = [np.flatnonzero((snr >= low) & (snr < high)) for low, high in BINS]
     if not 0 < n // len(BINS) <= min(map(len, parts)):
         raise SystemExit(f"--n must be {len(BINS)} to {len(BINS) * min(map(len, parts))}: there are no more galaxies in the smallest bin.")
     rng = np.random.default_rng(seed)
     rows = np.stack([rng.permutation(part)[: n // len(BINS)] for part in parts], axis=1).ravel()
-    images = drawn["galaxies"] + NOISE * drawn["noise"] + (drawn["neighbours"] if neighbours else 0)
-    mask = drawn["neighbours"] > 0.5 * NOISE if neighbours else np.zeros(images.shape, bool)
-    images, mask, psf = images[rows], mask[rows], drawn["psf"].astype(float)
+    images, mask = (stack[rows] for stack in stamps(drawn, neighbours))
+    psf = drawn["psf"].astype(float)
     return Sample(images, mask, psf, drawn["truth"][rows], snr[rows], start_values(images, psf, ~mask, sky=False))
 
 
@@ -111,8 +109,7 @@ def pyimfit_one(data: Sample, i: int) -> list[float]:
 
     image, cut = data.images[i].astype(float), (len(data.psf) - PYIMFIT_PSF) // 2
     x, y, radius, q, angle, n = _start(data, i)
-    b = gammaincinv(2 * n, 0.5)
-    light = max(image[~data.mask[i]].sum(), 1e-3) / (2 * np.pi * n * np.exp(b) * b ** (-2 * n) * gamma(2 * n) * q * radius**2)
+    light = float(max(image[~data.mask[i]].sum(), 1e-3) / total_flux(1.0, radius, n, q))
     sersic = {
         "PA": [angle - 90, -360, 360],
         "ell": [1 - q, 0, 0.95],
@@ -184,7 +181,7 @@ def sextractor_some(data: Sample, rows: np.ndarray, psf: Path) -> np.ndarray:
 
 def psf_files(folder: Path) -> dict[str, Path]:
     """The PSF for SExtractor: the image that all tools get, and the same PSF, pixel included, by half pixels."""
-    psf = galsim.Convolve(galsim.Moffat(beta=BETA, fwhm=FWHM, gsparams=galsim.GSParams(folding_threshold=1e-4)), galsim.Pixel(PIXEL))
+    psf = galsim.Convolve(moffat(), galsim.Pixel(PIXEL))
     files = {}
     for name, step in (("SExtractor", 1.0), ("SExtractor, fine PSF", 0.5)):
         side = int(SIZE / step) + 1

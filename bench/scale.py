@@ -10,20 +10,15 @@ from __future__ import annotations
 
 import argparse
 import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import h5py
+from peak import peaks_mib
 
 from hubbleflow.farm import cores
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.simulate import simulate
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from memory import RUN
 
 
 def main() -> None:
@@ -37,11 +32,9 @@ def main() -> None:
         asked.out.mkdir(parents=True, exist_ok=True)
         simulate(path, asked.n, seed=1, workers=asked.workers)
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    words = ("measure", path, "--workers", asked.workers, "--force")
-    run = subprocess.run([sys.executable, "-c", RUN, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True)
+    own, child = peaks_mib("measure", path, "--workers", asked.workers, "--force")
     seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    own, child = (int(v) / 1024 for v in run.stdout.split("PEAK")[1].split())
     total = own + child * (asked.workers if asked.workers > 1 else 0)
     with h5py.File(path) as file:
         columns = len(file["measured"])

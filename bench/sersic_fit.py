@@ -2,10 +2,8 @@
 
     OMP_NUM_THREADS=1 python bench/sersic_fit.py [--n 2000] [--neighbours] [--figure docs/figures/recovery.png]
 
-Single Sersic galaxies of HSC-Wide's pixels, seeing and sky noise in 64-pixel stamps: n 0.5-6 and R_e 0.2"-2" (semi-major) uniform in
-their logarithms, q 0.2-1 and i 18-25 uniform, centres within a pixel of the stamp's; a Moffat PSF (FWHM 0.6", beta 2.5), of which the fit
-gets a 65-pixel image. S/N is the true model's matched one, sqrt(sum m^2) / sigma. `--neighbours` adds another such galaxy 12 to 40 px away
-and gives the fit a mask: where the neighbour's light, as it is, is brighter than half a sigma. The images are kept in runs/bench.
+The galaxies are those of `sersic_mocks.py`, alone or, with `--neighbours`, with another 12 to 40 px away, of which the fit gets a mask.
+S/N is the true model's matched one, sqrt(sum m^2) / sigma.
 
 Per S/N bin: median and robust scatter (half of the central 68 %) of fitted less true ln R_e, ln n and e = 1 - q, with the bootstrap error
 of the latter; the share of |d ln n| > 0.5; the share of truths within one stated standard deviation; the share of untrusted fits. No fit is
@@ -19,62 +17,13 @@ import itertools
 import time
 from pathlib import Path
 
-import galsim
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from sersic_mocks import BINS, NOISE, half_width, label_of, matched_snr, mock, stamps
 
 from hubbleflow.measure.sersic_fit import FitRecipe, fit_sersic
 from hubbleflow.measure.sersic_flags import SersicFlag, trusted
-
-PIXEL, SIZE, NOISE, ZERO_POINT, FWHM, BETA, PSF_SIZE = 0.168, 64, 0.064, 27.0, 0.6, 2.5, 65
-BINS = ((10, 30), (30, 100), (100, 300), (300, np.inf))
-CACHE = Path("runs/bench")
-
-
-def draw(truth: np.ndarray, psf: galsim.GSObject) -> np.ndarray:
-    """One galaxy of the table, noiseless."""
-    params = galsim.GSParams(maximum_fft_size=16384, folding_threshold=1e-3)
-    # GalSim's shear keeps the area: it wants the circularised radius
-    radius = float(truth["radius"] * np.sqrt(truth["q"]) * PIXEL)
-    galaxy = galsim.Sersic(float(truth["n"]), half_light_radius=radius, flux=float(truth["flux"]), gsparams=params)
-    galaxy = galaxy.shear(q=float(truth["q"]), beta=float(truth["angle"]) * galsim.degrees)
-    offset = galsim.PositionD(float(truth["x"]) - (SIZE - 1) / 2, float(truth["y"]) - (SIZE - 1) / 2)
-    return galsim.Convolve(galaxy, psf).drawImage(nx=SIZE, ny=SIZE, scale=PIXEL, offset=offset, dtype=float).array
-
-
-def truths(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Parameters of n galaxies."""
-    table = np.zeros(n, [(name, float) for name in ("n", "radius", "q", "angle", "mag", "flux", "x", "y")])
-    table["n"], table["radius"] = np.exp(rng.uniform(np.log(0.5), np.log(6.0), n)), np.exp(rng.uniform(np.log(0.2), np.log(2.0), n)) / PIXEL
-    table["q"], table["angle"], table["mag"] = rng.uniform(0.2, 1.0, n), rng.uniform(-90, 90, n), rng.uniform(18, 25, n)
-    table["flux"] = 10 ** (0.4 * (ZERO_POINT - table["mag"]))
-    table["x"], table["y"] = (SIZE - 1) / 2 + rng.uniform(-1, 1, (2, n))
-    return table
-
-
-def mock(n: int) -> dict[str, np.ndarray]:
-    """Truth, noiseless galaxies, noiseless neighbours, unit noise and PSF image; drawn once."""
-    path = CACHE / f"sersic_{n}.npz"
-    if not path.exists():
-        rng = np.random.default_rng(4)
-        psf = galsim.Moffat(beta=BETA, fwhm=FWHM, gsparams=galsim.GSParams(folding_threshold=1e-4))
-        truth, others = truths(n, rng), truths(n, rng)
-        distance, angle = rng.uniform(12, 40, n), rng.uniform(0, 2 * np.pi, n)
-        others["x"] += distance * np.cos(angle)
-        others["y"] += distance * np.sin(angle)
-        galaxies, neighbours = (np.stack([draw(row, psf) for row in table]).astype(np.float32) for table in (truth, others))
-        image = psf.drawImage(nx=PSF_SIZE, ny=PSF_SIZE, scale=PIXEL, dtype=float).array
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = rng.normal(size=galaxies.shape).astype(np.float32)
-        np.savez(path, truth=truth, galaxies=galaxies, neighbours=neighbours, noise=noise, psf=image)
-    return dict(np.load(path))
-
-
-def half_width(values: np.ndarray) -> float:
-    """Half of the interval that holds the central 68 %."""
-    low, high = np.nanpercentile(values, [15.87, 84.13])
-    return float(high - low) / 2
 
 
 def bootstrap(values: np.ndarray, rng: np.random.Generator) -> float:
@@ -114,10 +63,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="draw errors against S/N")
     asked = parser.parse_args()
     set_ = mock(asked.n)
-    truth, images = set_["truth"], set_["galaxies"] + NOISE * set_["noise"]
-    mask = None
-    if asked.neighbours:
-        images, mask = images + set_["neighbours"], set_["neighbours"] > 0.5 * NOISE
+    truth, (images, mask) = set_["truth"], stamps(set_, asked.neighbours)
     recipe = FitRecipe(sky_sigma=0.0 if asked.fixed_sky else np.inf, batch=asked.batch)
     dtype = torch.float64 if asked.float64 else torch.float32
     fit_sersic(images[:64], NOISE**-2, set_["psf"], device=asked.device, dtype=dtype)  # tables and buffers
@@ -125,7 +71,7 @@ def main() -> None:
     fit = fit_sersic(images, NOISE**-2, set_["psf"], mask, recipe=recipe, device=asked.device, dtype=dtype)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 
-    snr = np.sqrt((set_["galaxies"].astype(float) ** 2).sum(axis=(1, 2))) / NOISE
+    snr = matched_snr(set_["galaxies"])
     errors = {
         "ln R_e": (np.log(fit.radius / truth["radius"]), fit.radius_err / fit.radius),
         "ln n": (np.log(fit.sersic_index / truth["n"]), fit.sersic_index_err / fit.sersic_index),
@@ -154,7 +100,7 @@ def main() -> None:
             some, sigma = error[rows], stated[rows]
             inside = np.mean(np.abs(some) <= sigma)
             last = f"{outliers:10.1%} {np.mean(~trusted(fit.flag[rows])):9.1%} {fit.iterations[rows].mean():6.1f}" if name == "ln n" else ""
-            label = (f"{low}-{high}" if np.isfinite(high) else f">{low}") if name == "ln R_e" else ""
+            label = label_of(low, high) if name == "ln R_e" else ""
             print(
                 f"{label:>8s} {rows.sum() if label else '':>5} {name:8s} {np.nanmedian(some):+8.4f} {half_width(some):8.4f}"
                 f" {bootstrap(some, rng):7.4f} {inside:8.1%} {last}"

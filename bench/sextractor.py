@@ -3,7 +3,7 @@
     apt-get install -y source-extractor      # for this benchmark only
     OMP_NUM_THREADS=1 python bench/sextractor.py [--n 2000] [--seed 0]
 
-The galaxies are those of `sersic_fit.py`, alone and with a neighbour each. Both programs are given the same pixels, less our sky, and the
+The galaxies are those of `sersic_mocks.py`, alone and with a neighbour each. Both programs are given the same pixels, less our sky, and the
 same noise. The stamps become one mosaic, so that SExtractor starts once. A mosaic has pixels beyond a stamp's edge, onto which the filter
 spreads the light of objects cut by it: each stamp is framed by two pixels of zero, for both. An object is the stamp's central one as we
 have it, and SExtractor's nearest to it within 2 px.
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from sersic_fit import NOISE, mock
+from sersic_mocks import NOISE, mock
 
 from hubbleflow.measure import Flag, Recipe, measure_stamp
 from hubbleflow.survey import Survey

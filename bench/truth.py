@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sersic_fit import BINS, half_width
+from sersic_mocks import BINS, half_width, label_of
 
 QUANTITIES = ("ln R_e", "ln n", "e")
 OUTLIER, DRAWS, LEAST_SNR = 0.5, 400, 30
@@ -54,7 +54,7 @@ def scores(tools: dict[str, np.ndarray], truth: np.ndarray, snr: np.ndarray, see
     off = {name: errors_of(values, truth) for name, values in tools.items()}
     for low, high in BINS:
         rows = np.flatnonzero((snr >= low) & (snr < high))
-        label, picks = f"{low}-{high}" if np.isfinite(high) else f">{low}", rng.integers(0, len(rows), (DRAWS, len(rows)))
+        label, picks = label_of(low, high), rng.integers(0, len(rows), (DRAWS, len(rows)))
         for k, quantity in enumerate(QUANTITIES):
             for name in tools:
                 theirs, mine = off[name][rows, k], off["ours"][rows, k]

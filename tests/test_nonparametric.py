@@ -396,6 +396,6 @@ class TestBatch:
             nonparametric(images, 1.0, **options)
 
     def test_every_column_and_bit_is_described(self):
-        assert [*SHAPE_COLUMNS, "flag"] == list(Nonparametric.empty(1).__dict__)
+        assert [*SHAPE_COLUMNS, "flag"] == list(Nonparametric.empty(1).__dict__)  # every field but the flag has its words
         assert set(DESCRIPTIONS) == set(ShapeFlag)
         assert all(text for _, text in SHAPE_COLUMNS.values())

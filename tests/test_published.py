@@ -79,6 +79,7 @@ def test_the_first_of_the_list_is_measured_not_the_galaxy_in_the_middle():
     both = published((galaxy + neighbour + noise())[None])
     major, minor = np.sqrt(2.5**2 + SMOOTHING_VARIANCE), np.sqrt(1.5**2 + SMOOTHING_VARIANCE)
     assert value(both, "n_objects") == 2
+    assert (value(both, "x"), value(both, "y")) == pytest.approx((52.0, 8.0), abs=0.05)
     assert value(both, "semi_major_axis") == pytest.approx(major, rel=0.01)
     assert value(both, "ellipticity") == pytest.approx(1 - minor / major, abs=0.01)
 

@@ -212,11 +212,17 @@ def test_moments_start_near_the_truth(galaxies):
 
 
 def test_a_catalogue_of_sep_is_a_start_too(galaxies, noisy_fit):
-    found = [sep.extract(image, 1.5, err=NOISE)[0] for image in galaxies + noise(6)]
-    table = {name: [row[name] for row in found] for name in ("x", "y", "a", "b", "theta")}
+    table = np.array([sep.extract(image, 1.5, err=NOISE)[0] for image in galaxies + noise(6)])
     fit = fit_sersic(galaxies + noise(6), NOISE**-2, PSF_IMAGE, start=Start.from_table(table, PSF_IMAGE))
     for name in VALUES:
         assert (np.abs(getattr(fit, name) - getattr(noisy_fit, name)) < 0.05 * getattr(fit, f"{name}_err")).all(), name
+
+
+def test_a_fit_is_a_start_too(galaxies, noisy_fit):
+    again = fit_sersic(galaxies + noise(6), NOISE**-2, PSF_IMAGE, start=noisy_fit)
+    assert (again.iterations < noisy_fit.iterations).all()  # it is there already
+    for name in VALUES:
+        assert (np.abs(getattr(again, name) - getattr(noisy_fit, name)) < 0.05 * getattr(noisy_fit, f"{name}_err")).all(), name
 
 
 def test_a_useless_start_is_replaced(galaxies, noisy_fit):

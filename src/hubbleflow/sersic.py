@@ -34,8 +34,6 @@ from scipy.special import gammainc, gammaincinv, gammaln
 from hubbleflow.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jaxtyping import Float, Int
     from numpy.typing import ArrayLike
     from torch import Tensor
@@ -123,7 +121,7 @@ def _table() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 class SersicTransform:
-    """F(n, k) and its logarithmic derivatives by bicubic (Hermite) interpolation of the table over (ln n, ln k).
+    """F(n, k) by bicubic (Hermite) interpolation of the table over (ln n, ln k).
 
     Call it with n (...,) and k (..., m), k in radians per semi-major half-light radius; it returns (..., m). Work is
     done in two steps so that a fit or a rendering pays for the n direction once a galaxy: `rows(n)` gives each galaxy's
@@ -144,8 +142,8 @@ class SersicTransform:
         coefficients = np.stack([_cubic(f, f_k * self.d_ln_k), _cubic(f_n, f_nk * self.d_ln_k) * self.d_ln_n])
         self.coefficients = torch.as_tensor(coefficients, dtype=dtype, device=device)
 
-    def rows(self, n: Float[Tensor, " b"], derivative: bool = False) -> Float[Tensor, "b k 4"]:
-        """Each galaxy's cubic in ln k: power coefficients of F(n, .), or of dF/dln n, in every interval of ln k.
+    def rows(self, n: Float[Tensor, " b"]) -> Float[Tensor, "b k 4"]:
+        """Each galaxy's cubic in ln k: power coefficients of F(n, .) in every interval of ln k.
 
         Raises: InputError if an n is outside the table or not a number.
         """
@@ -153,13 +151,8 @@ class SersicTransform:
         position = (n.to(torch.float64).log() - self.ln_n0) / self.d_ln_n
         node = position.floor().clamp(0, self.n_nodes - 2).long()
         t = (position - node).to(self.coefficients.dtype)[:, None]
-        if derivative:  # of the Hermite basis below, in ln n
-            value_0, value_1 = 6 * t * t - 6 * t, 6 * t - 6 * t * t
-            slope_0, slope_1 = 3 * t * t - 4 * t + 1, 3 * t * t - 2 * t
-            value_0, value_1, slope_0, slope_1 = (w / self.d_ln_n for w in (value_0, value_1, slope_0, slope_1))
-        else:
-            value_0, value_1 = (2 * t - 3) * t * t + 1, (3 - 2 * t) * t * t
-            slope_0, slope_1 = ((t - 2) * t + 1) * t, (t - 1) * t * t
+        value_0, value_1 = (2 * t - 3) * t * t + 1, (3 - 2 * t) * t * t
+        slope_0, slope_1 = ((t - 2) * t + 1) * t, (t - 1) * t * t
         f, f_n = self.coefficients
         flat = f.flatten(1), f_n.flatten(1)
         row = value_0 * flat[0][node]
@@ -172,49 +165,25 @@ class SersicTransform:
         self, rows: Float[Tensor, "r k 4"], ln_k: Float[Tensor, "b m"], of: Int[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b m"]:
         """The cubics at `ln_k` (natural logarithm of k): row `of[i]` for ln_k[i], by default row i."""
-        c, t = self._gather(rows, ln_k, of)
-        value = torch.addcmul(c[..., 2], c[..., 3], t)
-        value = torch.addcmul(c[..., 1], value, t, out=value)
-        return torch.addcmul(c[..., 0], value, t, out=value)
-
-    def evaluate_slope(self, rows: Float[Tensor, "b k 4"], ln_k: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
-        """d/dln k of the cubics `rows` at `ln_k`; zero outside the table, where `evaluate` is constant."""
-        c, t = self._gather(rows, ln_k)
-        slope = ((3 * c[..., 3] * t + 2 * c[..., 2]) * t + c[..., 1]) / self.d_ln_k
-        inside = (ln_k >= self.ln_k0) & (ln_k <= self.ln_k0 + self.d_ln_k * (self.k_nodes - 1))
-        return slope * inside
-
-    def _gather(self, rows: Tensor, ln_k: Tensor, of: Tensor | None = None) -> tuple[Tensor, Tensor]:
         intervals = rows.shape[1]
         t = ((ln_k - self.ln_k0) * (1 / self.d_ln_k)).clamp_(0, intervals)
         interval = t.to(torch.int32).clamp_(max=intervals - 1)  # int32: half the index traffic of int64
         t -= interval
         of = torch.arange(len(rows), device=rows.device) if of is None else of
         interval += (of.to(torch.int32) * intervals)[:, None]
-        return rows.view(-1, 4).index_select(0, interval.view(-1)).view(*ln_k.shape, 4), t
+        c = rows.view(-1, 4).index_select(0, interval.view(-1)).view(*ln_k.shape, 4)
+        value = torch.addcmul(c[..., 2], c[..., 3], t)
+        value = torch.addcmul(c[..., 1], value, t, out=value)
+        return torch.addcmul(c[..., 0], value, t, out=value)
 
     def __call__(self, n: Float[Tensor, "*b"], k: Float[Tensor, "*b m"]) -> Float[Tensor, "*b m"]:
         """F(n, k), shape of k; k >= 0. Raises: InputError if an n is outside the table."""
-        return self._apply(n, k, lambda rows, ln_k: self.evaluate(rows(False), ln_k))
-
-    def d_ln_n_of(self, n: Float[Tensor, "*b"], k: Float[Tensor, "*b m"]) -> Float[Tensor, "*b m"]:
-        """dF/dln n at fixed k."""
-        return self._apply(n, k, lambda rows, ln_k: self.evaluate(rows(True), ln_k))
-
-    def d_ln_k_of(self, n: Float[Tensor, "*b"], k: Float[Tensor, "*b m"]) -> Float[Tensor, "*b m"]:
-        """dF/dln k at fixed n."""
-        return self._apply(n, k, lambda rows, ln_k: self.evaluate_slope(rows(False), ln_k))
-
-    def _apply(
-        self, n: Float[Tensor, "*b"], k: Float[Tensor, "*b m"], function: Callable[[Callable[[bool], Tensor], Tensor], Tensor]
-    ) -> Tensor:
         dtype, device = self.coefficients.dtype, self.coefficients.device
         n = torch.as_tensor(n, device=device)
         k = torch.as_tensor(k, dtype=dtype, device=device)
         flat_n = n.expand(k.shape[:-1]).reshape(-1)
-        flat_k = k.reshape(len(flat_n), -1)
-        value = function(lambda derivative: self.rows(flat_n, derivative), flat_k.clamp_min(K_MIN).log())
-        return value.view(k.shape)
+        ln_k = k.reshape(len(flat_n), -1).clamp_min(K_MIN).log()
+        return self.evaluate(self.rows(flat_n), ln_k).view(k.shape)
 
 
 def check_index(n: Float[Tensor, ...]) -> None:

@@ -6,7 +6,7 @@ measure_stamp(images, survey)  one galaxy, all bands
 """
 
 from hubbleflow.measure.flags import DESCRIPTIONS, UNTRUSTED, Flag, trusted
-from hubbleflow.measure.pipeline import Measured, distrusted, is_measured, measure, measure_file
+from hubbleflow.measure.pipeline import Measured, distrusted, is_measured, measure, measure_file, named
 from hubbleflow.measure.recipe import Recipe
 from hubbleflow.measure.sersic_flags import SersicFlag
 from hubbleflow.measure.shape_flags import ShapeFlag
@@ -26,5 +26,6 @@ __all__ = [
     "measure",
     "measure_file",
     "measure_stamp",
+    "named",
     "trusted",
 ]

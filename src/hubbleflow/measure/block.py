@@ -47,6 +47,17 @@ class Block:
     keyed: bool = False
     known: str = ""
 
+    def loaded(self) -> Block:
+        """The same with images, inverse variances and masks in memory."""
+        images, ivar, mask = (None if stack is None else np.asarray(stack[:]) for stack in (self.images, self.ivar, self.mask))
+        return replace(self, images=images, ivar=ivar, mask=mask)
+
+    def measured(self) -> Iterator[StampResult]:
+        """What is found in each stamp of a loaded block, one by one."""
+        for i, images in enumerate(self.images):
+            ivar, mask = (None if stack is None else stack[i] for stack in (self.ivar, self.mask))
+            yield measure_stamp(images, self.survey, self.recipe, ivar, mask)
+
 
 @dataclass(frozen=True)
 class BlockResult:
@@ -85,22 +96,17 @@ def blocks(galaxies: GalaxySet, recipe: Recipe, keyed: bool = False, known: dict
 
 def measure_block(block: Block) -> BlockResult:
     """Measure the galaxies of one block, in this process."""
-    images, ivar, mask = (None if stack is None else np.asarray(stack[:]) for stack in (block.images, block.ivar, block.mask))
-    assert images is not None
-    psf = _psf(block.psf)
-    key = _key(block, (images, ivar, mask, psf)) if block.keyed else ""
+    block = replace(block.loaded(), psf=_psf(block.psf))
+    n, key = len(block.images), _key(block) if block.keyed else ""
     if key and key == block.known:
-        return BlockResult(len(images), None, key)
-    results = []
-    for i in range(len(images)):
-        planes = (None if plane is None else plane[i] for plane in (ivar, mask))
-        result = measure_stamp(images[i], block.survey, block.recipe, *planes)
-        results.append(result if block.recipe.sersic or block.recipe.shapes else replace(result, scene=None))  # its memory is wanted again
-    return BlockResult(len(images), _columns(results, block, ivar, psf), key)
+        return BlockResult(n, None, key)
+    scenes = block.recipe.sersic or block.recipe.shapes  # else their memory is wanted again
+    results = [result if scenes else replace(result, scene=None) for result in block.measured()]
+    return BlockResult(n, _columns(results, block), key)
 
 
-def _columns(results: list[StampResult], block: Block, ivar: np.ndarray | None, psf: np.ndarray | None) -> dict[str, np.ndarray]:
-    survey, guessed = block.survey, psf is None
+def _columns(results: list[StampResult], block: Block) -> dict[str, np.ndarray]:
+    survey, guessed = block.survey, block.psf is None
     columns = band_columns(
         survey,
         np.array([[row_values(row) for row in result.rows] for result in results]),
@@ -108,11 +114,11 @@ def _columns(results: list[StampResult], block: Block, ivar: np.ndarray | None, 
     )
     columns["n_neighbours"] = np.array([result.n_neighbours for result in results], np.int32)
     columns["flag"] = np.array([int(result.flag) for result in results], np.int32)
-    psf = guessed_psf(survey) if psf is None else psf
+    psf = guessed_psf(survey) if guessed else block.psf
     if block.recipe.sersic:
         from hubbleflow.measure.structure import sersic_columns  # torch
 
-        columns |= sersic_columns(results, survey, psf, ivar, guessed, block.recipe.subtract_neighbours)
+        columns |= sersic_columns(results, survey, psf, block.ivar, guessed, block.recipe.subtract_neighbours)
     if block.recipe.shapes:
         columns |= shape_columns(results, survey, None if psf is None else fwhm_px(psf))
     return columns
@@ -129,7 +135,8 @@ def _psf(psf: Any) -> np.ndarray | None:
     return np.asarray(psf)
 
 
-def _key(block: Block, planes: tuple[np.ndarray | None, ...]) -> str:
+def _key(block: Block) -> str:
+    planes = (block.images, block.ivar, block.mask, block.psf)
     asked = json.dumps(asdict(block.recipe) | block.recipe.attrs(), sort_keys=True)
     parts = [str((plane.shape, plane.dtype.str)) if plane is not None else "none" for plane in planes]
     stored = [np.ascontiguousarray(plane).tobytes() for plane in planes if plane is not None]

@@ -13,12 +13,8 @@ galaxy's own area asks for flag == 0.
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-if TYPE_CHECKING:
-    from jaxtyping import Bool
+from hubbleflow.measure.bits import Bits
 
 
 class Flag(IntFlag):
@@ -74,40 +70,10 @@ DESCRIPTIONS: dict[Flag, str] = {
 # EDGE and FILLED are notes because they mark the brightest and largest galaxies, which generators get wrong first: the limits they stand
 # for are the same in every set of one stamp size, so the numbers can be compared, and leaving them out would hide the failure.
 NOTES = Flag.BLENDED | Flag.CROWDED | Flag.EDGE | Flag.FILLED | Flag.APERTURE_TRUNCATED | Flag.CLIPPED_SKY | Flag.MISSING_BAND | Flag.SPARSE
-UNTRUSTED = Flag(sum(DESCRIPTIONS)) & ~NOTES
+BITS = Bits(DESCRIPTIONS, NOTES)
+UNTRUSTED = BITS.untrusted
+trusted, names, count = BITS.trusted, BITS.names, BITS.count
 
 
 # What was measured may not be the galaxy, or not all of it: nothing that is fitted to it is to be trusted
 DOUBTFUL = Flag.OFF_CENTRE | Flag.AMBIGUOUS | Flag.SATURATED | Flag.HOT_PIXEL | Flag.DEBLEND_FAILED | Flag.SINGULAR
-
-
-def trusted(flag: Any) -> Bool[np.ndarray, ...]:
-    """True where a flag holds no UNTRUSTED bit (notes are allowed).
-
-    Example:
-        >>> trusted([0, Flag.BLENDED, Flag.NOT_DETECTED]).tolist()
-        [True, True, False]
-    """
-    return (np.asarray(flag).astype(np.int64) & int(UNTRUSTED)) == 0
-
-
-def names(flag: int) -> list[str]:
-    """Names of the bits that are set.
-
-    Example:
-        >>> names(Flag.EDGE | Flag.LOW_SNR)
-        ['EDGE', 'LOW_SNR']
-    """
-    return [bit.name for bit in DESCRIPTIONS if int(flag) & bit and bit.name]
-
-
-def count(flag: Any) -> dict[str, int]:
-    """How many rows have each bit set, for bits that any row has, in the order of the bits.
-
-    Example:
-        >>> count([0, Flag.EDGE, Flag.EDGE | Flag.BLENDED])
-        {'BLENDED': 1, 'EDGE': 2}
-    """
-    values = np.asarray(flag).astype(np.int64)
-    rows = {bit.name: int(((values & int(bit)) != 0).sum()) for bit in DESCRIPTIONS}
-    return {str(name): n for name, n in rows.items() if n}

@@ -111,17 +111,17 @@ def fitted_apart(
     row_of, number_of = np.array(pairs).T
     theirs = _of(psf, row_of)
     objects = np.array([scenes[row].found[band].objects[number - 1] for row, number in pairs])
-    start = Start.from_table({name: objects[name] for name in ("x", "y", "a", "b", "theta")}, theirs)
+    start = Start.from_table(objects, theirs)
     masks = square(np.stack([others(scenes[row], band, band, (number,)) for row, number in pairs]), True) | never[row_of]
     window = _Window.around(start, images.shape[-1])
-    galaxies = Others(window.inside(_theta(fit)[row_of])[:, None], fit.flux[row_of, None], Freedom.NONE)
+    galaxies = Others(window.inside(theta_of(fit)[row_of])[:, None], fit.flux[row_of, None], Freedom.NONE)
     weights = ivar[row_of] if ivar.ndim == 1 else window.cut(ivar, row_of)
     recipe = FitRecipe(batch=batch, tolerance=_ROUGH)
     begin = replace(start, x=start.x - window.x, y=start.y - window.y)
     models = fit_sersic(window.cut(images, row_of), weights, theirs, window.cut(masks), begin, recipe, others=galaxies)
     models = replace(models, x=models.x + window.x, y=models.y + window.y)
     good = np.flatnonzero(trusted_neighbour(models, start, fit[row_of], images.shape[-1]))
-    structures, found = _theta(models), []
+    structures, found = theta_of(models), []
     for count in range(1, MOST + 1):
         rows, times = np.unique(row_of[good], return_counts=True)
         rows = rows[times == count]
@@ -132,7 +132,7 @@ def fitted_apart(
         cores = square(np.stack([_cores(scenes[row], band, gone) for row, gone in zip(rows, numbers, strict=True)]))
         masks = square(np.stack([others(scenes[row], band, band, gone) for row, gone in zip(rows, numbers, strict=True)]), True)
         masks |= cores | never[rows]
-        again = fit_sersic(images[rows], ivar[rows], _of(psf, rows), masks, _start(fit[rows]), FitRecipe(batch=batch), others=taken)
+        again = fit_sersic(images[rows], ivar[rows], _of(psf, rows), masks, fit[rows], FitRecipe(batch=batch), others=taken)
         again.flag[:] |= np.where(_strayed(again, scenes, rows), np.int32(SersicFlag.CENTRE_MOVED), np.int32(0))
         worse = trusted(fit.flag[rows]) & ~trusted(again.flag)
         better = ((again.flag & int(_FAILED | SersicFlag.CENTRE_MOVED)) == 0) & ~worse
@@ -168,14 +168,6 @@ def trusted_neighbour(models: SersicFit, start: Start, galaxies: SersicFit, side
 def _cores(scene: Scene, band: int, numbers: np.ndarray) -> Bool[np.ndarray, "y x"]:
     found = scene.found[band]
     return np.isin(found.segments, numbers) & (found.data > CORE * found.sky.noise)
-
-
-def _start(fit: SersicFit) -> Start:
-    return Start(fit.x, fit.y, fit.radius, fit.axis_ratio, fit.position_angle, fit.sersic_index)
-
-
-def _theta(fit: SersicFit) -> Float[np.ndarray, "n 6"]:
-    return theta_of(_start(fit))
 
 
 def _of(psf: Float[np.ndarray, "... y x"], rows: np.ndarray) -> Float[np.ndarray, "... y x"]:

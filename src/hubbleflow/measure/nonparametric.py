@@ -23,7 +23,7 @@ one pixel or none, S is no number, not zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,21 +38,8 @@ if TYPE_CHECKING:
 SMALLEST = 8  # pixels: the side of the least stamp
 
 
-# All numbers but the flag: name -> unit, description
-SHAPE_COLUMNS: dict[str, tuple[str, str]] = {
-    "concentration": ("", "C = 5 log10(r80 / r20)"),
-    "asymmetry": ("", "A of 180 degrees, least over centres, less the sky's"),
-    "smoothness": ("", "S, clumpiness, less the sky's, in Lotz's definition (a tenth of Conselice's)"),
-    "gini": ("", "Gini coefficient of the pixels of the Petrosian isophote"),
-    "m20": ("", "M20: log10 of the second moment of the brightest pixels with 20 % of the light, over the whole's"),
-    "petro_rad": ("pix", "semi-major Petrosian radius, eta = 0.2, of the ellipse of second moments"),
-    "petro_rad_circular": ("pix", "Petrosian radius, eta = 0.2, of circles"),
-    "r20": ("pix", "radius of the circle with 20 % of the light within 1.5 petro_rad_circular"),
-    "r80": ("pix", "radius of the circle with 80 % of the light within 1.5 petro_rad_circular"),
-    "asymmetry_x": ("pix", "centre of least asymmetry, 0 at the middle of the first pixel"),
-    "asymmetry_y": ("pix", "centre of least asymmetry, 0 at the middle of the first pixel"),
-    "snr_per_pixel": ("", "mean of I / sigma over the positive pixels of the Petrosian isophote"),
-}
+def _words(unit: str, description: str) -> dict[str, str]:
+    return {"unit": unit, "description": description}
 
 
 @dataclass(frozen=True)
@@ -62,18 +49,30 @@ class Nonparametric:
     Units and descriptions are in `SHAPE_COLUMNS`.
     """
 
-    concentration: Float[np.ndarray, " n"]
-    asymmetry: Float[np.ndarray, " n"]
-    smoothness: Float[np.ndarray, " n"]
-    gini: Float[np.ndarray, " n"]
-    m20: Float[np.ndarray, " n"]
-    petro_rad: Float[np.ndarray, " n"]
-    petro_rad_circular: Float[np.ndarray, " n"]
-    r20: Float[np.ndarray, " n"]
-    r80: Float[np.ndarray, " n"]
-    asymmetry_x: Float[np.ndarray, " n"]
-    asymmetry_y: Float[np.ndarray, " n"]
-    snr_per_pixel: Float[np.ndarray, " n"]
+    concentration: Float[np.ndarray, " n"] = field(metadata=_words("", "C = 5 log10(r80 / r20)"))
+    asymmetry: Float[np.ndarray, " n"] = field(metadata=_words("", "A of 180 degrees, least over centres, less the sky's"))
+    smoothness: Float[np.ndarray, " n"] = field(
+        metadata=_words("", "S, clumpiness, less the sky's, in Lotz's definition (a tenth of Conselice's)")
+    )
+    gini: Float[np.ndarray, " n"] = field(metadata=_words("", "Gini coefficient of the pixels of the Petrosian isophote"))
+    m20: Float[np.ndarray, " n"] = field(
+        metadata=_words("", "M20: log10 of the second moment of the brightest pixels with 20 % of the light, over the whole's")
+    )
+    petro_rad: Float[np.ndarray, " n"] = field(
+        metadata=_words("pix", "semi-major Petrosian radius, eta = 0.2, of the ellipse of second moments")
+    )
+    petro_rad_circular: Float[np.ndarray, " n"] = field(metadata=_words("pix", "Petrosian radius, eta = 0.2, of circles"))
+    r20: Float[np.ndarray, " n"] = field(
+        metadata=_words("pix", "radius of the circle with 20 % of the light within 1.5 petro_rad_circular")
+    )
+    r80: Float[np.ndarray, " n"] = field(
+        metadata=_words("pix", "radius of the circle with 80 % of the light within 1.5 petro_rad_circular")
+    )
+    asymmetry_x: Float[np.ndarray, " n"] = field(metadata=_words("pix", "centre of least asymmetry, 0 at the middle of the first pixel"))
+    asymmetry_y: Float[np.ndarray, " n"] = field(metadata=_words("pix", "centre of least asymmetry, 0 at the middle of the first pixel"))
+    snr_per_pixel: Float[np.ndarray, " n"] = field(
+        metadata=_words("", "mean of I / sigma over the positive pixels of the Petrosian isophote")
+    )
     flag: Int[np.ndarray, " n"]
 
     def __len__(self) -> int:
@@ -86,6 +85,12 @@ class Nonparametric:
     def empty(cls, n: int) -> Nonparametric:
         """n rows without a number, to be filled."""
         return cls(*(np.zeros(n, np.int32) if one.name == "flag" else np.full(n, np.nan) for one in fields(cls)))
+
+
+# All numbers but the flag: name -> unit, description
+SHAPE_COLUMNS: dict[str, tuple[str, str]] = {
+    one.name: (one.metadata["unit"], one.metadata["description"]) for one in fields(Nonparametric) if one.metadata
+}
 
 
 def nonparametric(

@@ -135,7 +135,7 @@ def measure_file(
     if force:
         kept.forget()
     elif is_measured(galaxies, recipe) and not kept.keys:  # else a run with `force` was killed: it goes on
-        return _named(galaxies.measured, galaxies, recipe)
+        return named(galaxies.measured, galaxies, recipe)
     measured = _measure(galaxies, workers, progress, recipe, dask, kept)
     write_measured(path, measured.columns, measured.units, measured.descriptions, measured.attrs)
     kept.forget()
@@ -165,11 +165,11 @@ def _measure(
             for name, values in found.items():
                 columns.setdefault(name, np.empty(n, values.dtype))[number * size : number * size + result.n] = values
             advance(result.n)
-    return _named(columns, galaxies, recipe)
+    return named(columns, galaxies, recipe)
 
 
-def _named(columns: Mapping[str, np.ndarray], galaxies: GalaxySet, recipe: Recipe) -> Measured:
-    """The recipe's columns, in its order, with units and descriptions."""
+def named(columns: Mapping[str, np.ndarray], galaxies: GalaxySet, recipe: Recipe) -> Measured:
+    """Columns that were measured of a set, in the recipe's order, with units and descriptions."""
     table = column_table(galaxies.survey, recipe)
     units, descriptions = ({name: words[i] for name, words in table.items()} for i in (0, 1))
     return Measured({name: columns[name] for name in table}, units, descriptions, _attrs(recipe))
@@ -185,11 +185,10 @@ def _found(number: int, result: BlockResult, kept: Unfinished | None) -> Mapping
 
 
 def _attrs(recipe: Recipe) -> dict[str, Any]:
-    bits: dict[str, Any] = {}
+    attrs = dict[str, Any](recipe.attrs())
     for kind, module in (("flag", flags), ("sersic_flag", sersic_flags), ("shape_flag", shape_flags)):
-        bits[f"{kind}_bits"] = {bit.name: int(bit) for bit in module.DESCRIPTIONS}
-        bits[f"{kind}_untrusted"] = int(module.UNTRUSTED)
-    return {**recipe.attrs(), **bits}
+        attrs |= {f"{kind}_bits": module.BITS.by_name, f"{kind}_untrusted": int(module.UNTRUSTED)}
+    return attrs
 
 
 @contextmanager

@@ -15,8 +15,8 @@ it. `measure.sersic_fit` fits the profile.
 
 That code also drops images of low signal-to-noise ratio. Here no row is dropped: what finds no object is NaN, and `published_n_objects`
 says what was there. What the facts do not say is ours to choose: sep's defaults for background (a mesh of 64 px), filter and deblending,
-1.5 times the background's rms as threshold (the isophote of Li et al. 2024), the area is sep's `npix`. With these, objects[0] lies more
-than 8 px from the centre of 58 % of the stamps of 600 real galaxies (HSC Wide, `hsc_two_depths`, i band: no g at hand).
+1.5 times the background's rms as threshold (the isophote of Li et al. 2024), the area is sep's `npix`. How often objects[0] is not the
+galaxy in the middle, and what the index says, is printed by bench/published.py.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ UNITS = {
     "published_ellipticity": "",
     "published_sersic_index": "",
     "published_isophotal_area": "pix2",
+    "published_x": "pix",
+    "published_y": "pix",
     "published_n_objects": "",
 }
 DESCRIPTIONS = {
@@ -50,6 +52,8 @@ DESCRIPTIONS = {
     "published_ellipticity": "1 - b / a of that object",
     "published_sersic_index": "ln 2 / ln((1 + e) / (1 - e)): a function of ellipticity, no fit",
     "published_isophotal_area": "npix of that object: pixels above 1.5 times the background's rms in the twice smoothed image",
+    "published_x": "centre of that object, 0 at the middle of the first pixel",
+    "published_y": "centre of that object, 0 at the middle of the first pixel",
     "published_n_objects": "length of sep's list: where it is not 1, the object measured is any of them; where 0, none",
 }
 
@@ -87,6 +91,7 @@ def published(images: Float[np.ndarray, "n y x"]) -> dict[str, np.ndarray]:
             columns["published_semi_major_axis"][i] = first["a"]
             columns["published_ellipticity"][i] = 1.0 - first["b"] / first["a"]
             columns["published_isophotal_area"][i] = first["npix"]
+            columns["published_x"][i], columns["published_y"][i] = first["x"], first["y"]
     columns["published_sersic_index"] = published_sersic_index(columns["published_ellipticity"])
     return columns
 

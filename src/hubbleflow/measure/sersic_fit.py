@@ -48,7 +48,7 @@ def fit_sersic(
     ivar: ArrayLike,
     psf: Float[np.ndarray, "... y x"],
     mask: Int[np.ndarray, "n y x"] | None = None,
-    start: Start | None = None,
+    start: Start | SersicFit | None = None,
     recipe: FitRecipe | None = None,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
@@ -64,7 +64,7 @@ def fit_sersic(
         psf: effective PSF image (pixel included), centred on the middle of its image and sampled by its pixels: one for all (y, x) or
             one a galaxy (n, y, x).
         mask: non-zero = do not use; neighbours belong in it.
-        start: first guesses; None takes adaptive moments (`start_values`).
+        start: first guesses, or what another fit ended at; None takes adaptive moments (`start_values`).
         recipe: limits and tolerances.
         others: models of other objects, to be taken away.
 
@@ -163,7 +163,7 @@ def fluxes_in_other_bands(
     values = np.full((5, *shape[:2]), np.nan)
     dof, flag = np.zeros(shape[:2], int), np.repeat(fit.flag[:, None], shape[1], axis=1)
     model = SersicModel(shape[-1], device, dtype)
-    structure = theta_of(Start(fit.x, fit.y, fit.radius, fit.axis_ratio, fit.position_angle, fit.sersic_index))
+    structure = theta_of(fit)
     drawn = np.isfinite(structure).all(axis=1)
     for band in range(shape[1]):
         own = np.asarray(psf)[..., band, :, :]
@@ -244,7 +244,7 @@ def _take(fit: SersicFit, rows: np.ndarray, minimum: Minimum, at_bound: Tensor, 
     fit.flag[rows] |= np.where(converged, 0, SersicFlag.NOT_CONVERGED) | np.where(at_bound.cpu().numpy(), SersicFlag.AT_BOUND, 0)
 
 
-def theta_of(start: Start, size: int | None = None) -> Float[np.ndarray, "n 6"]:
+def theta_of(start: Start | SersicFit, size: int | None = None) -> Float[np.ndarray, "n 6"]:
     """The fit's parameters; with a `size`, what is not finite is replaced by a round disc of 2 px in the middle of the stamp."""
     columns = [start.x, start.y, start.radius, start.axis_ratio, start.position_angle, start.sersic_index]
     values = np.stack([np.asarray(column, float) for column in columns], axis=1)

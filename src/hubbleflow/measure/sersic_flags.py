@@ -6,12 +6,8 @@ Bits of NO_VALUES say that there is no number (NaN); NOTES that the numbers stan
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-if TYPE_CHECKING:
-    from jaxtyping import Bool
+from hubbleflow.measure.bits import Bits
 
 
 class SersicFlag(IntFlag):
@@ -53,24 +49,6 @@ DESCRIPTIONS: dict[SersicFlag, str] = {
 }
 NO_VALUES = SersicFlag.EMPTY | SersicFlag.NO_PSF | SersicFlag.NO_OBJECT
 NOTES = SersicFlag.POINT_LIKE | SersicFlag.PSF_GUESSED | SersicFlag.NEIGHBOUR_SUBTRACTED | SersicFlag.POOR_FIT
-UNTRUSTED = SersicFlag(sum(DESCRIPTIONS)) & ~NOTES
-
-
-def trusted(flag: Any) -> Bool[np.ndarray, ...]:
-    """True where a fit's flag holds no UNTRUSTED bit.
-
-    Example:
-        >>> trusted([0, SersicFlag.POINT_LIKE, SersicFlag.AT_BOUND]).tolist()
-        [True, True, False]
-    """
-    return (np.asarray(flag).astype(np.int64) & int(UNTRUSTED)) == 0
-
-
-def names(flag: int) -> list[str]:
-    """Names of the bits that are set.
-
-    Example:
-        >>> names(SersicFlag.AT_BOUND | SersicFlag.LOW_SNR)
-        ['AT_BOUND', 'LOW_SNR']
-    """
-    return [bit.name for bit in DESCRIPTIONS if int(flag) & bit and bit.name]
+BITS = Bits(DESCRIPTIONS, NOTES)
+UNTRUSTED = BITS.untrusted
+trusted, names = BITS.trusted, BITS.names

@@ -10,7 +10,6 @@ import torch
 from hubbleflow.measure.sersic_fit import theta_of
 from hubbleflow.measure.sersic_model import SersicModel
 from hubbleflow.measure.sersic_result import SersicFit
-from hubbleflow.measure.sersic_start import Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,13 +36,13 @@ def sersic_images(
         >>> bool(abs(model - galaxy).max() < 2e-3 * galaxy.max())
         True
     """
-    structure = (fit.x, fit.y, fit.radius, fit.axis_ratio, fit.position_angle, fit.sersic_index)
-    known = np.isfinite(np.stack([*structure, fit.flux, fit.sky])).all(axis=0)
+    structure = theta_of(fit)
+    known = np.isfinite(np.stack([*structure.T, fit.flux, fit.sky])).all(axis=0)
     images = np.zeros((len(fit), size, size))
     if known.any():
         model = SersicModel(size, dtype=dtype)
         kernels = torch.as_tensor(np.asarray(psf if np.ndim(psf) == 2 else psf[known], float).reshape(-1, *np.shape(psf)[-2:]))
-        theta = torch.as_tensor(theta_of(Start(*(v[known] for v in structure))), dtype=dtype)
+        theta = torch.as_tensor(structure[known], dtype=dtype)
         unit = model.image(theta, model.transfer(kernels).expand(len(theta), -1, -1)).numpy()
         images[known] = fit.flux[known, None, None] * unit + fit.sky[known, None, None]
     return images

@@ -198,7 +198,7 @@ def good_period(size: int) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep the megabytes that each evaluation frees for the next one: they are 40 % of its time otherwise.
+    """Let the C library keep the megabytes that each evaluation frees for the next one.
 
     glibc gives large blocks back to the system at once, and faults them in again page by page, until a larger one has been freed: from
     then on (mallopt(3), M_MMAP_THRESHOLD, "dynamic") it keeps up to twice that much. 32 MiB is the largest that it learns from.

@@ -55,8 +55,12 @@ class Start:
         return Start(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @classmethod
-    def from_table(cls, table: Mapping[str, ArrayLike], psf: Float[np.ndarray, "... y x"]) -> Start:
+    def from_table(cls, table: Mapping[str, ArrayLike] | np.ndarray, psf: Float[np.ndarray, "... y x"]) -> Start:
         """From a catalogue's x, y, a, b (rms px along the axes) and theta (radians), as sep and SExtractor give them.
+
+        Args:
+            table: by column name: a mapping, a structured array.
+            psf: PSF image(s), one for all (y, x) or one a galaxy (n, y, x).
 
         Example:
             >>> table = {"x": [31.0], "y": [32.0], "a": [4.0], "b": [3.0], "theta": [0.5]}

@@ -6,12 +6,8 @@ Bits of NO_VALUES say that there are no numbers (NaN); NOTES that the numbers st
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-if TYPE_CHECKING:
-    from jaxtyping import Bool
+from hubbleflow.measure.bits import Bits
 
 
 class ShapeFlag(IntFlag):
@@ -52,24 +48,6 @@ DESCRIPTIONS: dict[ShapeFlag, str] = {
 NO_VALUES = ShapeFlag.NO_OBJECT | ShapeFlag.NO_FLUX | ShapeFlag.NO_PETROSIAN
 # EDGE and APERTURE_TRUNCATED are notes for the reason that they are in `measure.flags`: they mark the largest galaxies.
 NOTES = ShapeFlag.EDGE | ShapeFlag.APERTURE_TRUNCATED | ShapeFlag.NO_SMOOTHNESS | ShapeFlag.FRAGMENTED
-UNTRUSTED = ShapeFlag(sum(DESCRIPTIONS)) & ~NOTES
-
-
-def trusted(flag: Any) -> Bool[np.ndarray, ...]:
-    """True where a shape's flag holds no UNTRUSTED bit.
-
-    Example:
-        >>> trusted([0, ShapeFlag.FRAGMENTED, ShapeFlag.LOW_SNR]).tolist()
-        [True, True, False]
-    """
-    return (np.asarray(flag).astype(np.int64) & int(UNTRUSTED)) == 0
-
-
-def names(flag: int) -> list[str]:
-    """Names of the bits that are set.
-
-    Example:
-        >>> names(ShapeFlag.LOW_SNR | ShapeFlag.EDGE)
-        ['LOW_SNR', 'EDGE']
-    """
-    return [bit.name for bit in DESCRIPTIONS if int(flag) & bit and bit.name]
+BITS = Bits(DESCRIPTIONS, NOTES)
+UNTRUSTED = BITS.untrusted
+trusted, names = BITS.trusted, BITS.names

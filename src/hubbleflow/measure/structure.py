@@ -122,8 +122,7 @@ def _fit(
         [~scene.found[band].usable | (plateau(scene, band, band) if s else False) for scene, s in zip(scenes, saturated, strict=True)]
     )
     hidden = np.stack([others(scene, band, band) for scene in scenes]) | never
-    galaxies = np.array([scene.galaxy for scene in scenes])
-    start = Start.from_table({name: galaxies[name] for name in ("x", "y", "a", "b", "theta")}, psf)
+    start = Start.from_table(np.array([scene.galaxy for scene in scenes]), psf)
     batch = max(1, min(_BATCH, _BATCH * _BATCH_SIDE**2 // images.shape[-1] ** 2))
     fit = fit_sersic(images, ivar, psf, square(hidden, True), start, FitRecipe(batch=batch))
     return fit, fitted_apart(fit, scenes, band, images, ivar, psf, square(never, True), batch) if apart else []

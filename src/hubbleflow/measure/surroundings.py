@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from hubbleflow.measure.stamp import measure_stamp
-
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
@@ -27,13 +25,11 @@ PIECE, WORTH_ASKING = 0.55, 0.1  # of definition (4), and the least flux over th
 
 def look_at_block(block: Block) -> dict[str, np.ndarray]:
     """What is seen in each stamp of a block by itself: flag, snr, other objects and their light, and flux, sky and noise of each band."""
-    images, ivar, mask = (None if stack is None else np.asarray(stack[:]) for stack in (block.images, block.ivar, block.mask))
-    assert images is not None
-    rows = []
-    for i in range(len(images)):
-        planes = (None if plane is None else plane[i] for plane in (ivar, mask))
-        result = measure_stamp(images[i], block.survey, block.recipe, *planes)
-        rows.append(_look_at(result, block.survey) | {"pixel_noise": [_pixel_noise(band) for band in images[i]]})
+    block = block.loaded()
+    rows = [
+        _look_at(result, block.survey) | {"pixel_noise": [_pixel_noise(band) for band in images]}
+        for images, result in zip(block.images, block.measured(), strict=True)
+    ]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
