@@ -16,7 +16,8 @@ from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.models import TrainingSet, get_model
 from hubbleflow.models.li2024_cvae import Li2024Cvae, gaussian_kl
-from hubbleflow.networks.hd_cnn import ConditionNumbers, level_shapes
+from hubbleflow.networks.embedding import ConditionNumbers
+from hubbleflow.networks.hd_cnn import level_shapes
 from hubbleflow.survey import Survey
 from hubbleflow.training import Recipe, Training
 
@@ -135,7 +136,7 @@ def test_what_it_cannot_do_is_refused() -> None:
         model().sample(torch.zeros(1, 1), [0], guidance=2.0)
     with pytest.raises(InputError, match="no samplers, got 'heun'"):
         model().sample(torch.zeros(1, 1), [0], sampler="heun")
-    with pytest.raises(InputError, match="divides by 16, got 40 px"):
+    with pytest.raises(InputError, match="a multiple of 16 pixels on a side, got 40"):
         get_model("li2024-cvae").arguments(TrainingSet(3, 40, Conditions((REDSHIFT,)), 0.5))
 
 

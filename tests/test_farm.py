@@ -228,13 +228,24 @@ with Farm.open(workers=2) as farm:
 """
 
 
+def _heed_sigint() -> None:
+    """A shell's background jobs ignore SIGINT, and so would the script if the tests run in one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(tmp_path: Path) -> tuple[subprocess.Popen, list[int]]:
     """A script without a main guard that runs a farm; the numbers of its workers, once they work."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     environment = os.environ | {"PYTHONPATH": str(TESTS)}
     process = subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=_heed_sigint,
     )
     assert process.stdout is not None
     while len(workers := process.stdout.readline().split()) < 2:
@@ -259,7 +270,7 @@ def gone(pid: int, within_s: float = 5.0) -> bool:
 def test_ctrl_c_ends_the_farm_with_one_traceback(tmp_path):
     process, workers = start(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode != 0
     assert errors.count("Traceback") == 1 and errors.rstrip().endswith("KeyboardInterrupt")
     assert all(gone(worker) for worker in workers)
@@ -269,5 +280,5 @@ def test_ctrl_c_ends_the_farm_with_one_traceback(tmp_path):
 def test_workers_end_with_a_parent_that_was_killed(tmp_path):
     process, workers = start(tmp_path)
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
     assert all(gone(worker) for worker in workers)

@@ -158,7 +158,7 @@ def test_both_scales_are_built_from_json(name: str) -> None:
     kind = get_model(name)
     sizes = []
     for scale in ("paper", "small"):
-        given = kind.arguments(TrainingSet(5, 64, conditions_of(name), 0.5)) | kind.at_scale(scale)
+        given = kind.arguments_at(TrainingSet(5, 64, conditions_of(name), 0.5), scale)
         assert json.loads(json.dumps(given)) == given, "constructor arguments are a file format"
         with torch.device("meta"):
             sizes.append(sum(parameter.numel() for parameter in kind(**given).parameters()))

@@ -20,5 +20,5 @@ def test_unknown_models_and_arguments_are_refused() -> None:
         get_model("edm").checked({"depth": 3})
     with pytest.raises(InputError, match="learns redshift alone"):
         get_model("li2024-redshift-cnn").arguments(TrainingSet(3, 64, CATEGORY, 0.5))
-    with pytest.raises(InputError, match="even number of pixels"):
+    with pytest.raises(InputError, match="a multiple of 2 pixels on a side"):
         get_model("edm").arguments(TrainingSet(3, 33, REDSHIFT, 0.5))

@@ -12,7 +12,7 @@ a = abar_t / abar_s,
 (4) is Song, Meng & Ermon (2021), eq. 12 with eta = 0. For s = t - 1 the variance in (3) is beta_t, the larger of the two that Ho et al.
 tried and the one that Li et al. (2024) use; for a longer stride it is the beta of the strided process (Nichol & Dhariwal 2021, section 4).
 The step that ends in a galaxy (abar_s = 1) adds no noise. With few steps the sky is better kept by (3) than by (4): sky that is a tenth of
-the data's deviation comes out with 1.03 of its rms after 50 steps of (3) and 0.75 after 50 of (4), if eps_theta is exact; and (3) forgets
+the data's deviation comes out with 1.03 of its rms after 50 steps of (3) and 0.74 after 50 of (4), if eps_theta is exact; and (3) forgets
 eps_theta's errors where (4) adds them up.
 
 Divided by sqrt(abar_t), x_t is a galaxy plus noise of sigma_t = sqrt((1 - abar_t) / abar_t), for which D = x - sigma eps_theta is the

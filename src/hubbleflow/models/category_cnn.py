@@ -54,6 +54,11 @@ class CategoryCnn(PredictiveModel):
             raise InputError(f"model {cls.name!r} learns one category: pass --condition category")
         return {"bands": training_set.bands, "classes": len(columns[0].classes)}
 
+    @property
+    def hidden(self) -> nn.Module:
+        """The last stage, whose mean over pixels the classes are read from."""
+        return self.features
+
     def _logits(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         h = self.features(x).mean(dim=(2, 3)).float()
         if generator is not None:

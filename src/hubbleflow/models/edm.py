@@ -68,15 +68,14 @@ class Edm(GenerativeModel):
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
         """Shape of the data; three levels need stamps that divide by eight, or two by four, or one by two."""
         size = training_set.image_size
-        multipliers = next(((1, 2, 3)[:levels] for levels in (3, 2, 1) if size % 2**levels == 0), None)
-        if multipliers is None:
-            raise InputError(f"model 'edm' needs stamps of an even number of pixels on a side, got {size}: crop or pad them")
+        cls.needs_multiple_of(2, size)
+        levels = next(levels for levels in (3, 2, 1) if size % 2**levels == 0)
         return {
             "bands": training_set.bands,
             "image_size": size,
             "conditions": list(training_set.conditions.layout),
             "sigma_data": training_set.sigma_data,
-            "multipliers": list(multipliers),
+            "multipliers": [1, 2, 3][:levels],
         }
 
     def loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], generator: torch.Generator) -> Float[Tensor, ""]:
@@ -90,6 +89,6 @@ class Edm(GenerativeModel):
         sampler = sampler or "dpm++2m"
         if sampler not in SAMPLERS:
             raise InputError(f"unknown sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}")
-        sigmas = karras_sigmas(steps or self.steps, self.sigma_min, self.sigma_max)
+        sigmas = karras_sigmas(steps or self.default_steps(sampler), self.sigma_min, self.sigma_max)
         x = self.sigma_max * seeded_noise(seeds, self.shape).to(c.device)
         return SAMPLERS[sampler](guided(self.denoiser, c, guidance), x, sigmas)

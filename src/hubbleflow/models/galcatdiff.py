@@ -27,7 +27,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from hubbleflow.errors import InputError
 from hubbleflow.models.model import TrainingDefaults, TrainingSet
 from hubbleflow.models.noise_prediction import NoisePredictionModel
 from hubbleflow.networks.astro_rab import AstroRabUNet
@@ -62,11 +61,7 @@ class GalCatDiff(NoisePredictionModel):
         patch: int = 1,
     ) -> None:
         fine, middle, coarse = multipliers
-        if image_size % (4 * patch):
-            raise InputError(
-                f"model {self.name!r} with patch={patch} needs stamps of a multiple of {4 * patch} pixels on a side, got {image_size}: "
-                "crop or pad them"
-            )
+        self.needs_multiple_of(4 * patch, image_size)
         network = AstroRabUNet(bands, tuple(conditions), width, (fine, middle, coarse), blocks, window, patch)
         super().__init__(network, (bands, image_size, image_size), redshift=None)  # the embedding takes standardised conditions
 

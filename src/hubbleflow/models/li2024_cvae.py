@@ -40,7 +40,8 @@ import torch.nn.functional as F
 from hubbleflow.diffusion import seeded_noise
 from hubbleflow.errors import InputError
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
-from hubbleflow.networks.hd_cnn import ConditionNumbers, HdDecoder, HdEncoder
+from hubbleflow.networks.embedding import ConditionNumbers
+from hubbleflow.networks.hd_cnn import HdDecoder, HdEncoder
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -73,7 +74,6 @@ class Li2024Cvae(GenerativeModel):
 
     name: ClassVar[str] = "li2024-cvae"
     paper: ClassVar[str] = "Li et al. 2024"
-    steps: ClassVar[int] = 1
     defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
         batch_size=512, learning_rate=1e-4, clip=None, ema=0.0, condition_dropout=0.0, steps=99_860, stretch="none", jitter=0.0
     )
@@ -101,10 +101,7 @@ class Li2024Cvae(GenerativeModel):
     @classmethod
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
         """Shape of the data; the four convolutions need stamps that divide by sixteen."""
-        if training_set.image_size % 16:
-            raise InputError(
-                f"model {cls.name!r} needs stamps whose side divides by 16, got {training_set.image_size} px: crop or pad them"
-            )
+        cls.needs_multiple_of(16, training_set.image_size)
         return {
             "bands": training_set.bands,
             "image_size": training_set.image_size,

@@ -105,6 +105,27 @@ class Model(nn.Module, ABC):
         return dict(cls.small) if scale == "small" else {}
 
     @classmethod
+    def arguments_at(cls, training_set: TrainingSet, scale: str) -> dict[str, Any]:
+        """Constructor arguments for this training set at a scale.
+
+        Raises:
+            InputError: see :meth:`arguments` and :meth:`at_scale`.
+        """
+        return cls.arguments(training_set) | cls.at_scale(scale)
+
+    @classmethod
+    def needs_multiple_of(cls, unit: int, image_size: int) -> None:
+        """Refuse stamps that the network cannot halve as often as it does.
+
+        Raises:
+            InputError: the side is no multiple of `unit` pixels.
+        """
+        if image_size % unit:
+            raise InputError(
+                f"model {cls.name!r} needs stamps of a multiple of {unit} pixels on a side, got {image_size}: crop or pad them"
+            )
+
+    @classmethod
     def training_at(cls, scale: str) -> TrainingDefaults:
         """How a network of that scale is trained where the user says nothing."""
         return replace(cls.defaults, **cls.small_training) if scale == "small" else cls.defaults
@@ -159,9 +180,36 @@ class GenerativeModel(Model):
 class PredictiveModel(Model):
     """A model that reads stretched images: a redshift, or probabilities of classes."""
 
+    @classmethod
+    def redshift_arguments(cls, training_set: TrainingSet, smallest: int) -> dict[str, Any]:
+        """`arguments` of a model that reads redshifts: shape of the data, mean and deviation of ln(1 + z) over it.
+
+        Raises:
+            InputError: another condition than redshift alone, or stamps of less than `smallest` pixels on a side.
+        """
+        names = training_set.conditions.names
+        if names != ("redshift",):
+            raise InputError(f"model {cls.name!r} learns redshift alone: pass --condition redshift, got {', '.join(names)}")
+        if training_set.image_size < smallest:
+            raise InputError(f"model {cls.name!r} needs stamps of at least {smallest} px, got {training_set.image_size}")
+        redshift = training_set.conditions.columns[0]
+        return {
+            "bands": training_set.bands,
+            "image_size": training_set.image_size,
+            "log1p_mean": redshift.mean,
+            "log1p_std": redshift.scale,
+        }
+
     @abstractmethod
     def predict(self, x: Float[Tensor, "n band y x"]) -> Float[Tensor, "n ..."]:
         """(n,) values in the condition's own unit, or (n, classes) probabilities."""
+
+    @property
+    def hidden(self) -> nn.Module | None:
+        """A last hidden layer, run once a prediction: what leaves it, averaged over pixels where it is a map, are the image's features,
+        by which sets are compared. None where the model names none.
+        """
+        return None
 
 
 class DensityModel(PredictiveModel):

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DISCRETE = {"ancestral": 1000, "ddim": 50}  # samplers in the process's own steps: how many where nothing is asked
 SOLVER_STEPS = 50  # of the others
-OWN_LEVELS = "-own"  # ending of a solver's name: at the process's own noise levels, and not Karras's
 
 
 def redshift_column(training_set: TrainingSet) -> list[float] | None:
@@ -46,23 +45,14 @@ class NoisePredictionModel(GenerativeModel):
         shape: of an image, (band, y, x).
         redshift: see :func:`redshift_column`.
         huber: Huber's loss and not the squared one.
-        process: the noise levels; the papers' thousand where not given.
     """
 
-    steps: ClassVar[int] = DISCRETE["ancestral"]
     halvings: ClassVar[int] = 0  # how often the network halves an image
 
-    def __init__(
-        self,
-        network: nn.Module,
-        shape: tuple[int, int, int],
-        redshift: Sequence[float] | None,
-        huber: bool = False,
-        process: DiscreteProcess | None = None,
-    ) -> None:
+    def __init__(self, network: nn.Module, shape: tuple[int, int, int], redshift: Sequence[float] | None, huber: bool = False) -> None:
         super().__init__()
         self.network, self.shape, self.redshift, self.huber = network, shape, redshift, huber
-        self.process = process or DiscreteProcess.linear()
+        self.process = DiscreteProcess.linear()  # the papers' thousand levels
 
     @classmethod
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
@@ -71,12 +61,10 @@ class NoisePredictionModel(GenerativeModel):
         Raises:
             InputError: the stamps cannot be halved as often as the network does.
         """
-        size, unit = training_set.image_size, 2**cls.halvings
-        if size % unit:
-            raise InputError(f"model {cls.name!r} needs stamps of a multiple of {unit} pixels on a side, got {size}: crop or pad them")
+        cls.needs_multiple_of(2**cls.halvings, training_set.image_size)
         return {
             "bands": training_set.bands,
-            "image_size": size,
+            "image_size": training_set.image_size,
             "conditions": list(training_set.conditions.layout),
             "redshift": redshift_column(training_set),
         }
@@ -108,25 +96,21 @@ class NoisePredictionModel(GenerativeModel):
         Args:
             c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler; all thousand of the ancestral one, 50 of another,
             where not given. guidance: 1 = as trained; another value needs a training with dropped conditions. sampler: "ancestral" (the
-            papers', and the default), "ddim", or "dpm++2m", "heun", "euler" between Karras's noise levels; "dpm++2m-own" and
-                so on between the process's own.
+            papers', and the default), "ddim", or "dpm++2m", "heun", "euler" between Karras's noise levels.
 
         Raises:
             InputError: no such sampler; too many steps.
         """
         sampler = sampler or "ancestral"
-        solver = sampler.removesuffix(OWN_LEVELS)
-        if sampler not in DISCRETE and solver not in SAMPLERS:
-            raise InputError(
-                f"unknown sampler {sampler!r}: choose one of {', '.join([*DISCRETE, *SAMPLERS])} (the last three also with {OWN_LEVELS})"
-            )
-        steps = steps or min(self.default_steps(sampler), self.process.steps)
+        if sampler not in DISCRETE and sampler not in SAMPLERS:
+            raise InputError(f"unknown sampler {sampler!r}: choose one of {', '.join([*DISCRETE, *SAMPLERS])}")
+        steps = steps or self.default_steps(sampler)
         streams = NoiseStreams(seeds, self.shape)
         x = streams().to(c.device)
         if sampler in DISCRETE:
             predict = guided(self.predict_noise, c, guidance)
             return ancestral(predict, x, self.process, steps, streams) if sampler == "ancestral" else ddim(predict, x, self.process, steps)
         levels = self.process.sigmas(self.process.steps)
-        sigmas = self.process.sigmas(steps) if solver != sampler else karras_sigmas(steps, float(levels[-2]), float(levels[0]))
+        sigmas = karras_sigmas(steps, float(levels[-2]), float(levels[0]))
         denoise = guided(denoiser_of(self.predict_noise, self.process), c, guidance)
-        return SAMPLERS[solver](denoise, x * float(1 + sigmas[0] ** 2) ** 0.5, sigmas)
+        return SAMPLERS[sampler](denoise, x * float(1 + sigmas[0] ** 2) ** 0.5, sigmas)

@@ -95,18 +95,12 @@ class RedshiftDensityCnn(DensityModel):
     @classmethod
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
         """Needs `redshift` as its one condition, and stamps that can be halved four times."""
-        names = training_set.conditions.names
-        if names != ("redshift",):
-            raise InputError(f"model {cls.name!r} learns redshift alone: pass --condition redshift, got {', '.join(names)}")
-        if training_set.image_size < 16:
-            raise InputError(f"model {cls.name!r} needs stamps of at least 16 px, got {training_set.image_size}")
-        redshift = training_set.conditions.columns[0]
-        return {
-            "bands": training_set.bands,
-            "image_size": training_set.image_size,
-            "log1p_mean": redshift.mean,
-            "log1p_std": redshift.scale,
-        }
+        return cls.redshift_arguments(training_set, smallest=16)
+
+    @property
+    def hidden(self) -> nn.Module:
+        """The dense layer, from which the mixture is read."""
+        return self.dense
 
     def calibrates(self, x: Float[Tensor, "n band y x"]) -> Bool[Tensor, " n"]:
         """Which galaxies never train the network: the same ones whatever their order, and however their images are flipped and turned."""

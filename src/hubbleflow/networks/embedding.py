@@ -1,8 +1,9 @@
-"""How numbers enter a network: Fourier features of scalars, and the embedding of whatever the galaxies are conditioned on.
+"""How numbers enter a network: codes of scalars, and whatever the galaxies are conditioned on, embedded or as it is.
 
-A scalar u becomes (cos u f_k, sin u f_k) over geometrically spaced frequencies f_k (Tancik et al. 2020). A condition is a row of numbers,
-one a column of the table: standardised values, class numbers, and NaN where nothing is asked ("no condition"), for which each column has
-a learned vector. So dropping a condition for classifier-free guidance (Ho & Salimans 2022) is writing NaN, and nothing else.
+A scalar u becomes (cos u f_k, sin u f_k) over geometrically spaced frequencies f_k (Tancik et al. 2020; for steps Vaswani et al. 2017). A
+condition is a row of numbers, one a column of the table: standardised values, class numbers, and NaN where nothing is asked ("no
+condition"), for which a network that learns without conditions, too, has learned numbers. So dropping a condition for classifier-free
+guidance (Ho & Salimans 2022) is writing NaN, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Float
     from torch import Tensor
 
@@ -28,6 +32,19 @@ class FourierFeatures(nn.Module):
     def forward(self, u: Float[Tensor, " n"]) -> Float[Tensor, "n size"]:
         angles = u[:, None] * self.get_buffer("frequencies")
         return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class SinusoidalCode(nn.Module):
+    """(n,) steps -> (n, size) sines and cosines at periods of 2 pi to 2 pi 10000 steps (Vaswani et al. 2017, section 3.5)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        half = size // 2
+        self.register_buffer("frequencies", torch.exp(-math.log(1e4) * torch.arange(half) / half), persistent=False)
+
+    def forward(self, t: Float[Tensor, " n"]) -> Float[Tensor, "n size"]:
+        angles = t.float()[:, None] * self.get_buffer("frequencies")
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class ConditionEmbedding(nn.Module):
@@ -63,3 +80,38 @@ class ConditionEmbedding(nn.Module):
             value = torch.where(asked, value, torch.zeros_like(value))
             total = total + torch.where(asked[:, None], embed(value.long() if classes else value), self.nothing[number])
         return total
+
+
+class ConditionNumbers(nn.Module):
+    """(n, k) conditions -> (n, size) plain numbers: a continuous value as it is, one of K classes as K zeros and ones.
+
+    "Not asked" is all zeros, for a standardised value its mean; or, `learned`, numbers that start at -1 for a value, where no redshift is,
+    and at 0 for each class.
+
+    Example:
+        >>> c = torch.tensor([[0.5, 1.0], [float("nan"), float("nan")]])
+        >>> ConditionNumbers((0, 3))(c).tolist(), ConditionNumbers((0, 3), learned=True)(c)[1].tolist()
+        ([[0.5, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]], [-1.0, 0.0, 0.0, 0.0])
+    """
+
+    def __init__(self, layout: Sequence[int], *, learned: bool = False) -> None:
+        super().__init__()
+        self.layout, self.learned = tuple(layout), learned
+        self.size = sum(classes or 1 for classes in self.layout)
+        # What "not asked" starts at is not part of the parameter, so that one that is zero has never been trained.
+        self.nothing = nn.Parameter(torch.zeros(self.size)) if learned and self.layout else None
+
+    def forward(self, c: Float[Tensor, "n k"]) -> Float[Tensor, "n size"]:
+        nothing = c.new_zeros(self.size) if self.nothing is None else self.nothing
+        numbers = [c.new_zeros(len(c), 0)]
+        for column, (classes, unasked) in enumerate(
+            zip(self.layout, nothing.split([classes or 1 for classes in self.layout]), strict=True)
+        ):
+            value = c[:, column, None]
+            asked = torch.isfinite(value)
+            value = torch.where(asked, value, torch.zeros_like(value))
+            if classes:
+                numbers.append(torch.where(asked, F.one_hot(value[:, 0].long(), classes).to(c), unasked))
+            else:
+                numbers.append(torch.where(asked, value, unasked - 1 if self.learned else unasked))
+        return torch.cat(numbers, dim=1)

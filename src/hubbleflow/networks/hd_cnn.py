@@ -22,32 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ConditionNumbers(nn.Module):
-    """(n, k) conditions -> (n, size) plain numbers to concatenate: a continuous value as it is, one of K classes as K zeros and ones;
-    "not asked" is all zeros, for a standardised value its mean.
-
-    Example:
-        >>> ConditionNumbers((0, 3))(torch.tensor([[0.5, 1.0], [float("nan"), 2.0]])).tolist()
-        [[0.5, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
-    """
-
-    def __init__(self, layout: Sequence[int]) -> None:
-        super().__init__()
-        self.layout = tuple(layout)
-        self.size = sum(classes or 1 for classes in self.layout)
-
-    def forward(self, c: Float[Tensor, "n k"]) -> Float[Tensor, "n size"]:
-        numbers = [c.new_zeros(len(c), 0)]
-        for column, classes in enumerate(self.layout):
-            asked = torch.isfinite(c[:, column])
-            value = torch.where(asked, c[:, column], torch.zeros_like(c[:, column]))
-            if classes:
-                numbers.append(F.one_hot(value.long(), classes) * asked[:, None])
-            else:
-                numbers.append(value[:, None])
-        return torch.cat([number.to(c) for number in numbers], dim=1)
-
-
 def level_shapes(image_size: int, levels: int, features: int) -> list[tuple[int, int]]:
     """(channels, side) of what each level's skip carries: about `features` numbers.
 

@@ -31,7 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hubbleflow.networks.lizarraga_unet import SinusoidalCode
+from hubbleflow.networks.embedding import ConditionNumbers, SinusoidalCode
 from hubbleflow.networks.patch_unet import Attention, group_norm, zeroed
 
 if TYPE_CHECKING:
@@ -42,36 +42,6 @@ if TYPE_CHECKING:
 
 HEADS = 4
 CODE = 12  # length of the step's code over the first width: 768, with which the paper's number of parameters comes out
-
-
-class ConditionMaps(nn.Module):
-    """(n, k) conditions -> (n, maps): a number for each constant map; one map a continuous column, K for one of K classes.
-
-    Example:
-        >>> ConditionMaps((0, 3))(torch.tensor([[0.7, 2.0], [float("nan"), 0.0]])).tolist()
-        [[0.699..., 0.0, 0.0, 1.0], [-1.0, 1.0, 0.0, 0.0]]
-    """
-
-    def __init__(self, layout: tuple[int, ...]) -> None:
-        super().__init__()
-        self.layout, self.size = layout, sum(classes or 1 for classes in layout)
-        # What "not asked" starts at is not part of the parameter, so that one that is zero has never been trained.
-        self.nothing = nn.Parameter(torch.zeros(self.size)) if layout else None
-
-    def forward(self, c: Float[Tensor, "n k"]) -> Float[Tensor, "n maps"]:
-        if self.nothing is None:
-            return c
-        nothing = list(self.nothing.split([classes or 1 for classes in self.layout]))
-        maps = []
-        for number, classes in enumerate(self.layout):
-            value = c[:, number, None]
-            asked = torch.isfinite(value)
-            value = torch.nan_to_num(value)
-            if classes:
-                maps.append(torch.where(asked, F.one_hot(value[:, 0].long(), classes).to(c), nothing[number]))
-            else:
-                maps.append(torch.where(asked, value, nothing[number] - 1))
-        return torch.cat(maps, dim=1)
 
 
 class TripleConvolution(nn.Module):
@@ -140,7 +110,7 @@ class LiUNet(nn.Module):
         super().__init__()
         code = CODE * widths[0]
         self.time = nn.Sequential(SinusoidalCode(widths[0]), nn.Linear(widths[0], code), nn.SiLU(), nn.Linear(code, code), nn.SiLU())
-        self.maps = ConditionMaps(tuple(conditions))
+        self.maps = ConditionNumbers(conditions, learned=True)
         attends = [image_size // 2**level <= largest for level in range(len(widths))]
 
         def block(channels_in: int, level: int) -> Block:

@@ -19,33 +19,19 @@ At 5 x 64 x 64: 22.3e6 parameters without attention, 23.3e6 with it.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hubbleflow.networks.embedding import ConditionEmbedding
+from hubbleflow.networks.embedding import ConditionEmbedding, SinusoidalCode
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
 HEADS = 4
-
-
-class SinusoidalCode(nn.Module):
-    """(n,) steps -> (n, size) sines and cosines at periods of 2 pi to 2 pi 10000 steps (Vaswani et al. 2017, section 3.5)."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        half = size // 2
-        self.register_buffer("frequencies", torch.exp(-math.log(1e4) * torch.arange(half) / half), persistent=False)
-
-    def forward(self, t: Float[Tensor, " n"]) -> Float[Tensor, "n size"]:
-        angles = t.float()[:, None] * self.get_buffer("frequencies")
-        return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class Pair(nn.Module):
