@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +17,12 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files, on machines with no screen too
+# What `evaluate` keeps is nobody's but this run's, and goes with it.
+os.environ["HUBBLEFLOW_CACHE"] = tempfile.mkdtemp(prefix="hubbleflow-cache-")
 
 import torch
 
+atexit.register(shutil.rmtree, os.environ["HUBBLEFLOW_CACHE"], ignore_errors=True)
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 

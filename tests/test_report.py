@@ -22,7 +22,8 @@ from hubbleflow.metrics import Report, evaluate
 from hubbleflow.report import rgb, sheet, write_report
 from hubbleflow.report.colour import lupton, sky_sigma
 from hubbleflow.report.drawing import figure, log_axis, lookback_axis
-from hubbleflow.report.page import number
+from hubbleflow.report.heatmap import COLOURS, cells, colour_of, ink_on, luminance
+from hubbleflow.report.table import plus_minus
 from hubbleflow.survey import Survey
 
 HSC = Survey.get("hsc-wide")
@@ -61,6 +62,15 @@ def written(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def different(tmp_path_factory) -> tuple[Report, Path]:
+    """A report on galaxies that are twice too large, and its folder."""
+    folder = tmp_path_factory.mktemp("different")
+    report = evaluate(galaxies(160, 1), galaxies(150, 2, size=2.0), progress=False, splits=20)
+    write_report(report, folder, progress=False)
+    return report, folder
+
+
 def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB")).astype(float)
@@ -69,7 +79,7 @@ def pixels(path: Path) -> np.ndarray:
 class Page(HTMLParser):
     """What a reader's machine sees: tags, attributes, text, and whether tags are balanced."""
 
-    VOID = frozenset({"meta", "img", "br", "link", "input", "path", "use", "image", "rect"})
+    VOID = frozenset({"meta", "img", "br", "link", "input", "path", "use", "image", "rect", "wbr"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -91,7 +101,10 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if self.tags and self.tags[-1][0] == "wbr" and self.words:
+            self.words[-1] += data  # a name may be broken there
+        else:
+            self.words.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attrs for name, attrs in self.tags if name == tag]
@@ -174,7 +187,7 @@ def test_colour_needs_neither_astropy_nor_sep():
 def test_report_folder_holds_page_numbers_and_pictures(written):
     assert {path.name for path in written.iterdir()} == {"report.html", "metrics.json", "figures"}
     figures = {path.stem for path in (written / "figures").iterdir()}
-    assert figures == {"side_by_side", "bands", "histograms", "means", "redshift"}
+    assert figures == {"heat_map", "worst", "side_by_side", "bands", "histograms", "means", "redshift"}
     for path in (written / "figures").iterdir():
         assert pixels(path).std() > 5, path.name  # something is drawn
     assert json.loads((written / "metrics.json").read_text())["metrics"]["redshift_loss"]["real"] >= 0
@@ -195,8 +208,8 @@ def test_page_is_readable_without_eyes(written):
     assert page.all("html")[0]["lang"] == "en"
     assert page.all("img") and all(len(attrs["alt"] or "") > 30 for attrs in page.all("img"))
     drawn = [attrs for attrs in page.all("svg") if attrs.get("role") == "img"]
-    assert len(drawn) == 3 and all(len(attrs["aria-label"] or "") > 30 for attrs in drawn)
-    assert len(page.all("figure")) == len(page.all("figcaption")) == 5
+    assert len(drawn) == 4 and all(len(attrs["aria-label"] or "") > 30 for attrs in drawn)
+    assert len(page.all("figure")) == len(page.all("figcaption")) == 7
     headings = [tag for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
     assert headings[0] == "h1" and set(headings[1:]) == {"h2"}
     assert all(attrs.get("scope") in ("row", "col") for attrs in page.all("th"))
@@ -216,14 +229,14 @@ def test_page_reads_on_phones_paper_and_in_the_dark(written):
 
 def test_page_says_what_the_json_says(written):
     page = Page((written / "report.html").read_text())
-    words = " ".join(page.words)
+    words = " ".join(page.words).replace("\xa0", " ")
     entry = json.loads((written / "metrics.json").read_text())
     for sentence in entry["verdict"]:
         assert sentence in words
     for name, metric in entry["metrics"].items():
         assert name in words
         if metric["value"] is not None:
-            assert number(metric["value"]) in words, name
+            assert plus_minus(metric["value"], metric["error"]) in words, name
     first = next(word for word in page.words if word.strip() and "{" not in word and "hubbleflow:" not in word)
     assert first == "Generated against real galaxies"
 
@@ -231,10 +244,10 @@ def test_page_says_what_the_json_says(written):
 @pytest.mark.parametrize(
     ("options", "figures"),
     [
-        ({"survey": Survey.get("hsc-i"), "redshift": False}, {"side_by_side", "bands", "histograms"}),
+        ({"survey": Survey.get("hsc-i"), "redshift": False}, {"worst", "side_by_side", "bands", "histograms"}),
         (
             {"survey": Survey.get("sdss-rgb"), "redshift": False, "categories": ("edge-on", "spiral <&>")},
-            {"side_by_side", "bands", "histograms", "means", "categories"},
+            {"heat_map", "worst", "side_by_side", "bands", "histograms", "means", "categories"},
         ),
     ],
     ids=["one band, no redshift", "pictures with categories"],
@@ -262,6 +275,50 @@ def test_pages_are_the_same_for_the_same_sets(written, tmp_path):
     write_report(judged(), tmp_path, progress=False)
     for name in ("report.html", "metrics.json"):
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
+
+
+def test_heat_map_shows_z_of_every_cell_worst_first(different):
+    report, folder = different
+    found = cells(report)
+    area = report.results["w1_isophotal_area"]
+    row = found.z[found.rows.index("w1_isophotal_area")]
+    per_bin = area.per_bin
+    expected = (np.array(per_bin["distance"][0]) - per_bin["floor"][0]) / np.array(per_bin["floor_error"][0])
+    assert row == pytest.approx(expected, nan_ok=True) and found.bins == report.bins.labels
+    tops = np.nanmax(found.z, axis=1)
+    assert (np.diff(tops) <= 0).all()
+    assert len(found.rows) == len(set(found.rows))
+    words = Page((folder / "report.html").read_text()).words
+    assert set(found.rows) <= set(words)  # the figure's numbers are a table, too
+
+
+def test_colours_of_the_heat_map_get_darker_and_can_be_read():
+    light = [luminance(colour) for colour in COLOURS]
+    assert light == sorted(light, reverse=True)
+    assert [COLOURS.index(colour_of(z)) for z in (-9, 1.9, 2, 4.9, 7, 19, 1e9)] == [0, 0, 1, 2, 3, 4, 5]
+    for colour in COLOURS:
+        bright, dark = sorted((luminance(colour), luminance(ink_on(colour))), reverse=True)
+        assert (bright + 0.05) / (dark + 0.05) >= 4.5, colour
+
+
+def test_the_worst_galaxies_say_what_is_wrong(written):
+    entry = json.loads((written / "metrics.json").read_text())["worst"]
+    words = " ".join(Page((written / "report.html").read_text()).words)
+    assert len(entry["galaxies"]) == 10
+    assert f"{entry['beyond']} of {entry['scored']} generated galaxies deviate by more than any real galaxy does" in words
+    scores = [abs(galaxy["score"]) for galaxy in entry["galaxies"]]
+    assert scores == sorted(scores, reverse=True)
+    alt = next(a["alt"] for a in Page((written / "report.html").read_text()).all("img") if "least like real" in a["alt"])
+    assert alt.count(";") == 9
+
+
+def test_the_page_begins_with_what_differs_most(different):
+    report, folder = different
+    page = Page((folder / "report.html").read_text())
+    titles = [attrs["id"] for attrs in page.all("h2")]
+    assert titles[:5] == ["summary", "heat_map", "worst", "counts", "metrics"]
+    first = [word for word in page.words if word in report.results]
+    assert report.results[first[0]].p_corrected == min(r.p_corrected for r in report.results.values() if r.p_corrected is not None)
 
 
 def test_lookback_ticks_stand_at_their_redshifts():

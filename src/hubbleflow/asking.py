@@ -69,6 +69,23 @@ def _numbers(name: str, text: str, separator: str) -> list[float]:
         raise InputError(f"{name} {text!r} is not a number, a range like 0.1:2 or a list like 0.1,0.5,1") from error
 
 
+def parse_names(text: str | None) -> dict[str, str]:
+    """ "area=i_isophotal_area,e=i_ellipticity" -> {"area": "i_isophotal_area", "e": "i_ellipticity"}; {} for None.
+
+    Raises:
+        InputError: a part that is not THEIRS=OURS, or two for one column of ours.
+    """
+    names: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in (text or "").split(","))):
+        theirs, equals, ours = (word.strip() for word in pair.partition("="))
+        if not (theirs and equals and ours):
+            raise InputError(f"--columns {pair!r} is not THEIRS=OURS: a column of the table, and the name that it has here")
+        if ours in names.values():
+            raise InputError(f"--columns names two columns {ours}: leave one of them out")
+        names[theirs] = ours
+    return names
+
+
 def parse_fractions(text: str, parts: int) -> list[float]:
     """ "0.8,0.2" -> [0.8, 0.2].
 

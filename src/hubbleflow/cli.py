@@ -443,31 +443,85 @@ def predict(
 
 @app.command()
 def evaluate(
-    real: Annotated[Path, typer.Argument(metavar="REAL.h5")],
-    generated: Annotated[Path, typer.Argument(metavar="GENERATED.h5")],
+    real: Annotated[Path, typer.Argument(metavar="REAL", help="a set (HDF5), or a table: .fits, .ecsv, .csv, .parquet, .h5")],
+    generated: Annotated[Path, typer.Argument(metavar="GENERATED", help="another")],
     report: Annotated[Path, typer.Argument(metavar="REPORT", help="the folder to write")],
     redshift_model: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="a trained model that reads redshifts, or 'none'; by default one is trained on half of REAL"),
     ] = None,
-    judge_steps: Annotated[int, typer.Option(min=1, help="of training that judge")] = 1200,
+    category_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="likewise one that tells categories, where both sets have them")
+    ] = None,
+    judge_steps: Annotated[int, typer.Option(min=1, help="of training those judges")] = 1200,
+    survey: Annotated[str | None, typer.Option(help="of tables that name none")] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="THEIRS=OURS,...", help="columns of tables under our names, e.g. area=i_isophotal_area")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where what is computed of a set is kept; ~/.cache/hubbleflow where not given")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="keep nothing, take nothing that was kept")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes for large sets; all cores where not given")] = None,
+    perception: Annotated[
+        bool, typer.Option("--perception/--no-perception", help="also distances and scores by a network for photographs: minutes")
+    ] = False,
+    inception: Annotated[
+        Path | None, typer.Option(metavar="WEIGHTS.pth", help="likewise by Inception-v3 with these weights: the papers' FID and IS")
+    ] = None,
+    training: Annotated[
+        Path | None, typer.Option(metavar="SET.h5", help="what GENERATED's generator has learnt from: were galaxies of it copied?")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Judge one set by another: REPORT/report.html and REPORT/metrics.json."""
+    from hubbleflow.asking import parse_names
+    from hubbleflow.cache import Cache
     from hubbleflow.files import make_folder
     from hubbleflow.galaxies import GalaxySet
-    from hubbleflow.judge import RedshiftJudge
+    from hubbleflow.judge import CategoryJudge, RedshiftJudge
+    from hubbleflow.measured_input import open_both
     from hubbleflow.metrics import evaluate as run
+    from hubbleflow.perception import perceived
     from hubbleflow.report import write_report
 
-    sky, made = GalaxySet.open(real), GalaxySet.open(generated)
+    sky, made, assumed = open_both(real, generated, survey, parse_names(columns))
+    learnt = GalaxySet.open(training) if training else None
     make_folder(report)
-    judge = RedshiftJudge.of(sky, made, report, redshift_model, judge_steps, seed)
-    found = run(judge.read(sky), judge.read(made), seed=seed)
-    found = replace(found, notes=(judge.note, *found.notes))
+    kept = Cache.opened(cache, not no_cache)
+    seen = perceived(perception, inception, (sky.survey, made.survey))
+    judge = RedshiftJudge.of(sky, made, report, redshift_model, judge_steps, seed, kept, workers)
+    sorter = CategoryJudge.of(sky, made, report, category_model, judge_steps, seed, kept, workers)
+    sky, made = (sorter.read(judge.read(galaxies)) for galaxies in (sky, made))
+    found = run(sky, made, seed=seed, features=judge.features, cache=kept, workers=workers, image_features=seen, training=learnt)
+    found = replace(found, notes=(*assumed, *filter(None, (judge.note, sorter.note)), *found.notes))
     write_report(found, report)
     print(found.summary())
+    if kept.taken:
+        print(f"from the cache {kept.folder}: {kept.said()}")
+    if kept.trouble:
+        print(f"hubbleflow: not everything could be kept: {kept.trouble}", file=sys.stderr)
     print(f"{report / 'report.html'}")
+
+
+@app.command()
+def compare(
+    reports: Annotated[list[Path], typer.Argument(metavar="REPORT", help="folders that evaluate wrote, or their metrics.json")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="NAME", help="also write NAME.html, NAME.md, NAME.tex and NAME.json, e.g. leaderboard")
+    ] = None,
+    name: Annotated[list[str] | None, typer.Option(help="of a generator; once for each report, in their order")] = None,
+    force: Annotated[bool, typer.Option("--force", help="also where the reports were made on different real galaxies")] = False,
+) -> None:
+    """Rank several generators by their reports on the same real galaxies: a leaderboard."""
+    from hubbleflow.report.leaderboard import Leaderboard
+    from hubbleflow.report.leaderboard_page import markdown, write
+
+    board = Leaderboard.read(reports, name or (), force)
+    written = write(board, out) if out is not None else []
+    print(markdown(board), end="")
+    if written:
+        print(f"\n{', '.join(map(str, written))}")
 
 
 @app.command()

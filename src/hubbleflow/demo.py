@@ -60,7 +60,7 @@ def demo(
 
     _say(4, "train the judge of redshifts (Li et al. 2024) on the mock sky, and evaluate")
     judge = train(sky, out / "redshift-cnn", judge_recipe(seed, minutes=judge_minutes), resume=True).averaged()
-    report = evaluate(test, made, predict_redshift=judge.predict, seed=seed)
+    report = evaluate(test, made, predict_redshift=judge.predict, seed=seed, features={"redshift-cnn": judge.features})
     write_report(report, out / "report")
     return report
 

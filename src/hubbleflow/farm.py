@@ -70,7 +70,7 @@ class Farm(ABC):
         return DaskCluster(dask)
 
     @abstractmethod
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    def map(self, function: Callable[[T], R], tasks: Iterable[T], ahead: int | None = None) -> Iterator[R]:
         """function(task) for each task, in order.
 
         An exception of the function is raised here, at its task's turn. However the iteration ends, what has not been started by then
@@ -79,6 +79,7 @@ class Farm(ABC):
         Args:
             function: one that other processes can import by its module's name: no lambda, nothing of the script that is being run.
             tasks: drawn from as they are needed, a few more than have been taken.
+            ahead: how many more; a few a worker where not given. Tasks that take very different times want them all.
 
         Raises:
             InputError: a worker died.
@@ -98,7 +99,7 @@ class Farm(ABC):
 class Here(Farm):
     """This process: each task is done when its result is asked for."""
 
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    def map(self, function: Callable[[T], R], tasks: Iterable[T], ahead: int | None = None) -> Iterator[R]:
         yield from map(function, tasks)
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class Processes(Farm):
         self.workers = workers
         self._pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
 
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    def map(self, function: Callable[[T], R], tasks: Iterable[T], ahead: int | None = None) -> Iterator[R]:
         _check_importable(function)
 
         def submit(task: T) -> _Future[R]:
@@ -120,7 +121,7 @@ class Processes(Farm):
                 return self._pool.submit(_work, function, task)
 
         try:
-            yield from _in_order(submit, tasks, lambda: AHEAD * self.workers, lambda future: future.result())
+            yield from _in_order(submit, tasks, lambda: ahead or AHEAD * self.workers, lambda future: future.result())
         except (BrokenProcessPool, _Stopped) as error:
             raise InputError("a worker process was killed (out of memory?): try again with fewer workers") from error
 
@@ -147,14 +148,15 @@ class DaskCluster(Farm):
                 f"no Dask scheduler answers at {address!r}: give the address that 'dask scheduler' prints, such as tcp://10.0.0.1:8786"
             ) from error
 
-    def map(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    def map(self, function: Callable[[T], R], tasks: Iterable[T], ahead: int | None = None) -> Iterator[R]:
         from distributed import KilledWorker
         from distributed.comm import CommClosedError
 
         _check_importable(function)
         try:
             # not pure: a result is wanted from this map, not one that the cluster remembers
-            yield from _in_order(lambda task: self._client.submit(function, task, pure=False), tasks, self._ahead, self._result)
+            submit = lambda task: self._client.submit(function, task, pure=False)  # noqa: E731
+            yield from _in_order(submit, tasks, lambda: ahead or self._ahead(), self._result)
         except KilledWorker as error:
             raise InputError(
                 f"workers of the Dask cluster at {self.address} died over one task (out of memory?): give each more memory or less to do"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,10 +229,12 @@ class GalaxySet:
             table.meta["comments"] = [f"{key} = {value}" for key, value in self.measured_attrs.items()]
         return table
 
-    def content_hash(self) -> str:
-        """SHA-256 over the survey, the images and the columns, read in one streaming pass."""
-        parts = [self.survey.to_json()]
-        for block in self.blocks():
+    def content_hash(self, blocks: Sequence[str] | None = None) -> str:
+        """SHA-256 over the survey, the images and the columns, read in one streaming pass; `blocks` are those of each block's images,
+        where they are known.
+        """
+        parts = [self.survey.to_json(), *(blocks or ())]
+        for block in self.blocks() if blocks is None else ():
             parts.append(content_hash(np.ascontiguousarray(block.images).tobytes()))
         for name in sorted(self.columns):
             parts.append(content_hash(name, "\n".join(map(str, self.columns[name].tolist()))))
@@ -261,6 +264,12 @@ class GalaxySet:
             provenance=self.provenance,
             path=self.path,
         )
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> GalaxySet:
+        """The same galaxies, of the same images, with more columns."""
+        wider = copy(self)
+        wider.columns = {**self.columns, **columns}
+        return wider
 
     def in_memory(self) -> GalaxySet:
         """The same set with every plane read into memory."""

@@ -78,7 +78,7 @@ def count_parameters(kind: type[Model], scale: str) -> int | None:
     """Trained numbers of a model for 5 x 64 x 64 stamps; None where it refuses them."""
     conditions = Conditions(tuple(_condition(name) for name in kind.defaults.conditions))
     try:
-        arguments = kind.arguments(TrainingSet(BANDS, IMAGE_SIZE, conditions, 0.5)) | kind.at_scale(scale)
+        arguments = kind.arguments_at(TrainingSet(BANDS, IMAGE_SIZE, conditions, 0.5), scale)
     except InputError:
         return None
     try:

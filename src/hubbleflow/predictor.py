@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -67,12 +68,62 @@ class Predictor(TrainedModel):
         Raises:
             InputError: see :meth:`predict`.
         """
+        return self.columns_of(self.read(galaxies, on_progress))
+
+    def read(self, galaxies: GalaxySet, on_progress: Callable[[int], None] | None = None) -> dict[str, np.ndarray]:
+        """All that the model makes of every galaxy, as arrays to keep: `weights`, `means` and `sigmas` of a density, else `predicted`; and
+        the `features` of a model that has a hidden layer, from the same one pass.
+
+        Raises:
+            InputError: see :meth:`predict`.
+        """
+        with self._heard() as heard:
+            is_density = isinstance(self.model, DensityModel)
+            found = asdict(self.density(galaxies, on_progress)) if is_density else {"predicted": self.predict(galaxies, on_progress)}
+        return found | ({"features": np.concatenate(heard)} if heard else {})
+
+    def features(self, galaxies: GalaxySet, on_progress: Callable[[int], None] | None = None) -> Float[np.ndarray, "n d"]:
+        """What leaves the model's hidden layer for every galaxy, streaming.
+
+        Raises:
+            InputError: the model names no hidden layer, or see :meth:`predict`.
+        """
+        if not self.gives_features:
+            raise InputError(f"model {self.model.name!r} names no hidden layer, so it gives no features: define its property `hidden`")
+        return self.read(galaxies, on_progress)["features"]
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether the model has a hidden layer to listen at."""
+        return isinstance(self.model, PredictiveModel) and self.model.hidden is not None
+
+    @contextmanager
+    def _heard(self) -> Iterator[list[Float[np.ndarray, "k d"]]]:
+        """What leaves the hidden layer meanwhile, block by block."""
+        heard: list[np.ndarray] = []
+        layer = self.model.hidden if isinstance(self.model, PredictiveModel) else None
+        if layer is None:
+            yield heard
+            return
+
+        def listen(module: torch.nn.Module, taken: Any, left: torch.Tensor) -> None:
+            rows = left.float()
+            heard.append((rows.flatten(2).mean(dim=2) if rows.ndim > 2 else rows).cpu().numpy())
+
+        hook = layer.register_forward_hook(listen)
+        try:
+            yield heard
+        finally:
+            hook.remove()
+
+    def columns_of(self, read: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The columns of :meth:`columns`, of what was read before."""
         name = self.conditions.columns[0].name
-        if isinstance(self.model, DensityModel):
-            quantiles = self.density(galaxies, on_progress).quantile([level / 100 for level in QUANTILES])
+        if "weights" in read:
+            quantiles = density_of(read).quantile([level / 100 for level in QUANTILES])
             columns = {f"z_q{level}": quantiles[:, number] for number, level in enumerate(QUANTILES)}
             return {f"predicted_{name}": columns["z_q50"].copy(), **columns}
-        found = self.predict(galaxies, on_progress)
+        found = read["predicted"]
         if found.ndim == 1:
             return {f"predicted_{name}": found}
         named = {f"p_{kind}": found[:, number] for number, kind in enumerate(self.classes)}
@@ -92,3 +143,8 @@ class Predictor(TrainedModel):
     def category(self, galaxies: GalaxySet) -> np.ndarray:
         """(n,) names of the most probable class."""
         return np.asarray(self.classes)[self.predict(galaxies).argmax(axis=1)]
+
+
+def density_of(read: Mapping[str, np.ndarray]) -> RedshiftDensity:
+    """The densities among what a :meth:`Predictor.read` gave."""
+    return RedshiftDensity(**{part.name: read[part.name] for part in fields(RedshiftDensity)})

@@ -6,6 +6,7 @@ a :class:`~hubbleflow.predictor.Predictor` reads them.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from hubbleflow.conditions import Conditions
 from hubbleflow.errors import InputError
+from hubbleflow.files import content_hash, without_nan
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.model_folder import FORMAT, model_card, read_config, read_weights, write_folder
 from hubbleflow.models import Model, get_model, model_names
@@ -63,6 +65,16 @@ class TrainedModel:
     def n_parameters(self) -> int:
         """Number of trained numbers."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def weights_hash(self) -> str:
+        """SHA-256 of all that decides what the model makes of a galaxy: its weights, arguments, stretch and conditions."""
+        config = self.config()
+        decisive = ("model", "arguments", "stretch", "conditions", "survey")
+        parts: list[bytes | str] = [json.dumps(without_nan(config[name]), sort_keys=True) for name in decisive]
+        for name, tensor in sorted(self.model.state_dict().items()):
+            values = tensor.detach().cpu().contiguous()
+            parts += [f"{name} {values.dtype} {tuple(values.shape)}", values.flatten().view(torch.uint8).numpy().tobytes()]
+        return content_hash(*parts)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device."""

@@ -190,8 +190,8 @@ class Training:
         stretch = fit_stretch(recipe.stretch, statistics, self.galaxies.survey)
         sigma_data = float(stretch(torch.from_numpy(statistics.sample)).std())
         kind = get_model(recipe.model)
-        arguments = kind.arguments(TrainingSet(len(self.galaxies.bands), self.galaxies.image_size, self.conditions, round(sigma_data, 6)))
-        arguments |= kind.at_scale(recipe.scale) | kind.checked(recipe.arguments)
+        known = TrainingSet(len(self.galaxies.bands), self.galaxies.image_size, self.conditions, round(sigma_data, 6))
+        arguments = kind.arguments_at(known, recipe.scale) | kind.checked(recipe.arguments)
         fixed = {key: value for key, value in asdict(recipe).items() if key not in ("steps", "minutes", "save_every")}
         training = {
             **fixed,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GALAXIES_A_BIN = 40
 MOST_BINS = 8
+UNKNOWN = frozenset({"", "nan", "None"})  # names that stand for no category
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def choose_bins(real: Sample, generated: Sample) -> Bins:
     if all(k.sum() >= max(1, len(k) / 2) for k in known):
         return redshift_bins(real.redshift, generated.redshift)
     notes = () if known[0].any() == known[1].any() else ("only one of the two sets has redshifts, so nothing is compared per redshift",)
-    categories = [set(sample.category) - {"", "nan", "None"} for sample in (real, generated)]
+    categories = [set(sample.category) - UNKNOWN for sample in (real, generated)]
     common = sorted(categories[0] & categories[1])
     if common:
         for missing, where in ((categories[0] - categories[1], "generated"), (categories[1] - categories[0], "real")):

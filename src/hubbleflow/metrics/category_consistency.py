@@ -23,17 +23,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import ks_2samp, wasserstein_distance
+from scipy.stats import wasserstein_distance
 
-from hubbleflow.metrics.bins import Bins
-from hubbleflow.metrics.cells import FEWEST, distance_per_cell
+from hubbleflow.metrics.bins import UNKNOWN, Bins
+from hubbleflow.metrics.cells import FEWEST, distance_per_cell, kolmogorov_smirnov
 from hubbleflow.metrics.metric import Metric, NotComputable, Prepared
 from hubbleflow.metrics.sample import Sample, colours, reference, shared
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-UNKNOWN = {"", "nan", "None"}
 
 
 @dataclass(frozen=True)
@@ -67,16 +65,6 @@ def scatter(values: Float[np.ndarray, "n q"]) -> Float[np.ndarray, " q"]:
         low, high = np.percentile(known, [15.87, 84.13]) if len(known) else (0.0, 0.0)
         spread.append((high - low) / 2 if high > low else np.nan)
     return np.array(spread)
-
-
-def kolmogorov_smirnov(p: Float[np.ndarray, " n"], q: Float[np.ndarray, " m"]) -> float:
-    """Eq. (2).
-
-    Example:
-        >>> kolmogorov_smirnov(np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.5, 2.0, 3.0, 4.0]))
-        0.5
-    """
-    return float(ks_2samp(p, q, method="asymp").statistic)  # no exact p-value: nobody asks for it, and it is slow
 
 
 def categories_of(real: Sample, generated: Sample, usable: tuple[np.ndarray, np.ndarray]) -> tuple[Bins, str | None]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hubbleflow.measured_table import MeasuredTable
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
@@ -49,8 +51,8 @@ class Examples:
     categories: dict[str, tuple[Pictures, Pictures]] = field(default_factory=dict)
 
 
-def choose_examples(real: GalaxySet, generated: GalaxySet, seed: int = 0) -> Examples:
-    """Pick galaxies by redshift and seed; only the chosen images are read from disk.
+def choose_examples(real: GalaxySet | MeasuredTable, generated: GalaxySet | MeasuredTable, seed: int = 0) -> Examples:
+    """Pick galaxies by redshift and seed; only the chosen images are read from disk. None where a side has no images.
 
     Example:
         >>> from hubbleflow.galaxies import GalaxySet
@@ -60,6 +62,9 @@ def choose_examples(real: GalaxySet, generated: GalaxySet, seed: int = 0) -> Exa
         >>> choose_examples(sky, sky).real.labels[0]
         'z = 0.13'
     """
+    if isinstance(real, MeasuredTable) or isinstance(generated, MeasuredTable):
+        none = Pictures(np.zeros((0, 1, 1, 1), np.float32), ())
+        return Examples(none, none, (none, none))
     rng = np.random.default_rng([seed, 5])
     redshifts = real.redshift, generated.redshift
     if all(np.isfinite(z).sum() > 1 for z in redshifts):
@@ -71,8 +76,8 @@ def choose_examples(real: GalaxySet, generated: GalaxySet, seed: int = 0) -> Exa
     else:
         rows = [np.sort(rng.permutation(len(s))[:PAIRS]) for s in (real, generated)]
         band_rows = [rng.permutation(len(s))[:2] for s in (real, generated)]
-    bands = [_pictures(s, r, prefix) for s, r, prefix in zip((real, generated), band_rows, ("real", "generated"), strict=True)]
-    return Examples(_pictures(real, rows[0]), _pictures(generated, rows[1]), (bands[0], bands[1]), _categories(real, generated, rng))
+    bands = [pictures_of(s, r, prefix) for s, r, prefix in zip((real, generated), band_rows, ("real", "generated"), strict=True)]
+    return Examples(pictures_of(real, rows[0]), pictures_of(generated, rows[1]), (bands[0], bands[1]), _categories(real, generated, rng))
 
 
 def _nearest(redshift: Float[np.ndarray, " n"], targets: Float[np.ndarray, " k"]) -> Int[np.ndarray, " k"]:
@@ -87,7 +92,8 @@ def _nearest(redshift: Float[np.ndarray, " n"], targets: Float[np.ndarray, " k"]
     return np.array(rows, int)
 
 
-def _pictures(galaxies: GalaxySet, rows: Int[np.ndarray, " k"], prefix: str = "") -> Pictures:
+def pictures_of(galaxies: GalaxySet, rows: Int[np.ndarray, " k"], prefix: str = "") -> Pictures:
+    """Some galaxies of a set, with their labels; only these are read from disk."""
     images = np.stack([galaxies.images[int(row)] for row in rows]) if len(rows) else np.zeros((0, *galaxies.images.shape[1:]), np.float32)
     labels = tuple(", ".join(filter(None, [prefix, label_of(galaxies, int(row))])) for row in rows)
     return Pictures(np.nan_to_num(images, nan=0.0, posinf=0.0, neginf=0.0), labels)
@@ -104,5 +110,5 @@ def _categories(real: GalaxySet, generated: GalaxySet, rng: np.random.Generator)
     sheets = {}
     for name in names:
         rows = [rng.permutation(np.flatnonzero(s.category == name))[:A_CATEGORY] for s in (real, generated)]
-        sheets[str(name)] = (_pictures(real, rows[0]), _pictures(generated, rows[1]))
+        sheets[str(name)] = (pictures_of(real, rows[0]), pictures_of(generated, rows[1]))
     return sheets

@@ -17,14 +17,18 @@ compare too) and redshift bins j. The paper leaves open, and we choose:
 - only galaxies whose measurement is not flagged enter; Sersic indices where they have been measured.
 
 A finite sample of the same population has a KL loss near (k - 1)/m, not 0: read it beside its floor.
+
+The paper's figure 5 holds two models against each other by ln(KL of one / KL of the other), per parameter and bin: `log_ratio`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hubbleflow.errors import InputError
 from hubbleflow.metrics.metric import Measurement, Metric, NotComputable, Prepared, mean_of_finite, prepare_rows
 from hubbleflow.metrics.sample import Sample, reference, shared
 
@@ -55,6 +59,49 @@ def kl_divergence(
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * np.log(p / q), 0.0)
     return terms.sum(axis=-1)
+
+
+def log_ratio(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """ln(KL of one model / KL of another) of each parameter in each redshift bin (Li et al. 2024, figure 5): above 0 the other is better.
+
+    Args:
+        one, other: the entries `galaxy_kl` of two reports' metrics.json, both against the same real set.
+
+    Returns:
+        "bins", "edges", "quantities" (those that both have) and, as [quantity][bin], "value" and its "error", that of the two KL
+        divergences taken as independent; NaN where either has none.
+
+    Raises:
+        InputError: an entry has no table, the bins are not the same, or no parameter is in both.
+
+    Example:
+        >>> table = {"bins": ["z 0-1"], "edges": [0, 1], "quantities": ["i_ellipticity"]}
+        >>> cvae, ddpm = ({"per_bin": table | {"value": [[kl]], "error": [[0.0]]}} for kl in (0.6, 0.2))
+        >>> [[round(value, 3) for value in row] for row in log_ratio(cvae, ddpm)["value"]]
+        [[1.099]]
+    """
+    tables = [entry["per_bin"] for entry in (one, other) if entry.get("per_bin") is not None]
+    if len(tables) < 2:
+        raise InputError("a report has no galaxy_kl per redshift bin, so that there is no ratio: its note says why")
+    if any(list(tables[0][key] or ()) != list(tables[1][key] or ()) for key in ("bins", "edges")):
+        raise InputError("two reports have other redshift bins: evaluate both generators against the same real set, at the same sizes")
+    names = [name for name in tables[0]["quantities"] if name in tables[1]["quantities"]]
+    if not names:
+        raise InputError("two reports have no parameter of galaxy_kl in common: measure both generated sets with the same columns")
+    logarithms, errors = [], []
+    for table in tables:
+        rows = [table["quantities"].index(name) for name in names]
+        kl, error = (np.array(table[key], float)[rows] for key in ("value", "error"))
+        kl = np.where(kl > 0, kl, np.nan)
+        logarithms.append(np.log(kl))
+        errors.append(error / kl)
+    return {
+        "bins": tables[0]["bins"],
+        "edges": tables[0]["edges"],
+        "quantities": names,
+        "value": (logarithms[0] - logarithms[1]).tolist(),
+        "error": np.hypot(*errors).tolist(),
+    }
 
 
 def prepare(real: Sample, generated: Sample, bins: Bins) -> Prepared:

@@ -8,8 +8,8 @@ every split):
 
 The splits, floors, errors and notes are made for all metrics alike in :mod:`hubbleflow.metrics.splits`. To add a
 metric, put a module in this package with a tuple `METRICS` of :class:`Metric`; if it needs pixels, let `PIXEL_COLUMNS`
-name a function `(images, survey) -> {column: (n,) values}`, which is then run over both sets in blocks and fills
-`Sample.pixels`.
+name a function `(images, survey) -> {column: (n, ...) values}`, which is then run over both sets in blocks and fills
+`Sample.pixels`. What a network makes of the images comes from outside, as `Sample.features`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hubbleflow.metrics.sample import Sample
     from hubbleflow.survey import Survey
 
-    PixelColumns = Callable[[Float[np.ndarray, "n band y x"], Survey], dict[str, Float[np.ndarray, " n"]]]
+    PixelColumns = Callable[[Float[np.ndarray, "n band y x"], Survey], dict[str, Float[np.ndarray, "n ..."]]]
 
 
 class NotComputable(Exception):
@@ -61,6 +61,8 @@ class Prepared:
         resolution: smallest step that the statistic can make at these sizes (one galaxy of m, for a fraction): the
             floor's scatter is taken to be at least that, because splits of a set in which nothing happens scatter by
             nothing at all.
+        signed: the statistic of a description keeps its sign in distances, and is told as its size: a bias. Halves of one set have
+            biases of opposite signs and equal sizes, whose difference says nothing of how far they stray.
         strata: bins of the metric's own in place of the report's, in each of which the sizes are matched; None where the
             report's are used and the sizes are matched over all of them.
     """
@@ -74,6 +76,7 @@ class Prepared:
     minimum: int = 20
     note: str | None = None
     resolution: float = 0.0
+    signed: bool = False
     strata: Bins | None = None
 
 
@@ -90,6 +93,8 @@ class Metric:
         source: paper and equation.
         prepare: (real, generated, bins) -> Prepared; raises NotComputable with a sentence.
         floor: whether real against real means anything for this question.
+        splits: most random splits, for a statistic that costs much; None is as many as are asked for.
+        largest: most galaxies a side in a split; None is all there are.
     """
 
     name: str
@@ -100,6 +105,8 @@ class Metric:
     source: str
     prepare: Callable[[Sample, Sample, Bins], Prepared] = field(repr=False)
     floor: bool = True
+    splits: int | None = None
+    largest: int | None = None
 
 
 def metric_modules() -> list[Any]:

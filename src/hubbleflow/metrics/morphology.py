@@ -1,15 +1,17 @@
 """Sizes, shapes, brightness and colours: distributions compared redshift by redshift, and the papers' histograms and
 means.
 
-For each measured quantity x (in the reference band; colours in its aperture) and each bin of redshift or category, the
-Wasserstein-1 distance (earth mover's distance) between real and generated values,
+For each measured quantity x (in the reference band; colours in its aperture) and each bin of redshift or category, two
+distances between real and generated values, averaged over bins (equal weights) and, for colours and shapes, over those:
 
-    W1(P, Q) = int |F_P(x) - F_Q(x)| dx
+    W1(P, Q) = int |F_P(x) - F_Q(x)| dx     Wasserstein-1, the earth mover's distance, in real standard deviations of x (1)
+    KS(P, Q) = max_x |F_P(x) - F_Q(x)|      Kolmogorov and Smirnov's                                                     (2)
 
-in units of the real set's standard deviation of x over all its redshifts, averaged over bins (equal weights) and, for
-colours, over colours. 0.1 means that galaxies must be moved by a tenth of the real spread. W1 sees shifts, widths and
-tails; it does not see whether quantities go together (a large galaxy may be too blue and pass). A finite sample of the
-same population has W1 of order 1/sqrt(m): read it beside its floor.
+W1 of 0.1 means that galaxies must be moved by a tenth of the real spread over all redshifts: it says by how much, and
+sees shifts, widths and tails. KS of 0.1 means that at some x a tenth of the galaxies is on the wrong side: it says how
+clearly, and no outlier can rule it. Neither sees whether quantities go together (a large galaxy may be too blue and
+pass: `relations` and `joint` do). Finite samples of one population have W1 and KS of order 1/sqrt(m): read them beside
+their floors.
 
 Also here: what Lizarraga et al. 2024 draw: histograms of both sets (their fig. 3) and means with 95 % intervals per bin
 (fig. 4), by Student's t: mean +- t_{0.975, n-1} s / sqrt(n).
@@ -24,7 +26,7 @@ import numpy as np
 from scipy.stats import t as student
 from scipy.stats import wasserstein_distance
 
-from hubbleflow.metrics.cells import distance_per_cell
+from hubbleflow.metrics.cells import distance_per_cell, kolmogorov_smirnov
 from hubbleflow.metrics.metric import Metric, NotComputable, Prepared, prepare_rows
 from hubbleflow.metrics.sample import Sample, colours, reference, rows_in_bins, shared
 
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 
     from hubbleflow.metrics.bins import Bins
 
-FEWEST_IN_A_CELL = 10
+    Distance = Callable[[np.ndarray, np.ndarray], float]
+
 HISTOGRAM_BINS = 30
 # metric name -> (reference-band columns, in words)
 QUANTITIES = {
@@ -45,43 +48,47 @@ QUANTITIES = {
     "magnitude": ("mag", "magnitude"),
 }
 UNITS = {"isophotal_area": "px²", "major_axis": "px", "half_light_radius": "px"}
+# without a model of the galaxy, and what a Kron or Petrosian aperture goes by
+SHAPES = ("kron_radius", "petro_rad", "concentration", "asymmetry", "smoothness", "gini", "m20")
 
 
-def _prepare(names_of: Callable[[Sample], list[str]], words: str) -> Callable[[Sample, Sample, Bins], Prepared]:
+def _prepare(names_of: Callable[[Sample], list[str]], words: str, distance: Distance, scaled: bool) -> Callable[..., Prepared]:
     def prepare(real: Sample, generated: Sample, bins: Bins) -> Prepared:
         names = shared(real, generated, names_of(real))
         if not names:
-            raise NotComputable(f"needs a measured {words} in both sets")
+            raise NotComputable(f"needs {words} measured in both sets")
         scale = np.nanstd(real.matrix(names), axis=0)
-        if not (scale > 0).all():
-            raise NotComputable(f"the real set's {words} does not vary, so a distance has no scale")
-        rows = [sample.matrix(names) / scale for sample in (real, generated)]
-        return prepare_rows(
-            rows[0], rows[1], bins, lambda a, i, b, j: distance_per_cell(wasserstein_distance, a, i, b, j, len(bins)), names
-        )
+        names, scale = [name for name, varies in zip(names, scale > 0, strict=True) if varies], scale[scale > 0]
+        if not names:
+            raise NotComputable(f"{words}: one value only in the real set, so that there is no distribution to compare")
+        rows = [sample.matrix(names) / (scale if scaled else 1.0) for sample in (real, generated)]
+        return prepare_rows(rows[0], rows[1], bins, lambda a, i, b, j: distance_per_cell(distance, a, i, b, j, len(bins)), names)
 
     return prepare
 
 
-def _metric(name: str, names_of: Callable[[Sample], list[str]], words: str) -> Metric:
-    return Metric(
-        f"w1_{name}",
-        f"How far is the distribution of {words} from the real one, at each redshift?",
-        "comparison",
-        "low",
-        "real std",
-        "Wasserstein-1 distance; quantities of Lizarraga et al. 2024",
-        _prepare(names_of, words),
+def _metrics(name: str, names_of: Callable[[Sample], list[str]], words: str) -> tuple[Metric, Metric]:
+    source = "quantities of Lizarraga et al. 2024"
+    far, clearly = (f"How {how} is the distribution of {words} from the real one, at each redshift?" for how in ("far", "clearly distinct"))
+    w1, ks = _prepare(names_of, words, wasserstein_distance, True), _prepare(names_of, words, kolmogorov_smirnov, False)
+    return (
+        Metric(f"w1_{name}", far, "comparison", "low", "real std", f"Wasserstein-1 distance; {source}", w1),
+        Metric(f"ks_{name}", clearly, "comparison", "low", "", f"Kolmogorov-Smirnov distance; {source}", ks),
     )
 
 
-def _reference_band(column: str) -> Callable[[Sample], list[str]]:
-    return lambda sample: reference(sample, column)
+def _reference_band(*columns: str) -> Callable[[Sample], list[str]]:
+    return lambda sample: reference(sample, *columns)
 
 
-METRICS = (
-    *(_metric(name, _reference_band(column), words) for name, (column, words) in QUANTITIES.items()),
-    _metric("colours", colours, "colours"),
+METRICS = tuple(
+    metric
+    for name, names_of, words in (
+        *((name, _reference_band(column), words) for name, (column, words) in QUANTITIES.items()),
+        ("colours", colours, "colours"),
+        ("shapes", _reference_band(*SHAPES), "shapes"),
+    )
+    for metric in _metrics(name, names_of, words)
 )
 
 

@@ -25,7 +25,7 @@ from hubbleflow.metrics.metric import Measurement, Metric, NotComputable, Prepar
 from hubbleflow.metrics.sample import Sample, finite, rows_in_bins
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
     from hubbleflow.metrics.bins import Bins
     from hubbleflow.survey import Survey
@@ -54,7 +54,8 @@ def sky_columns(images: Float[np.ndarray, "n band y x"], survey: Survey) -> dict
     return columns
 
 
-def _sky_statistics(x: Float[np.ndarray, "n y x"]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+def sky_deviations(x: Float[np.ndarray, "n y x"]) -> tuple[Float[np.ndarray, "n y x"], Bool[np.ndarray, "n y x"]]:
+    """Deviation of each sky pixel from its image's mean sky (0 in the other pixels), and which pixels are sky."""
     keep = np.isfinite(x)
     height, width = x.shape[1:]
     if min(height, width) >= 16:
@@ -62,11 +63,14 @@ def _sky_statistics(x: Float[np.ndarray, "n y x"]) -> tuple[Float[np.ndarray, " 
     low, high = (limit[:, None, None] for limit in _clip_limits(x[:, keep.any(axis=0)]))
     with np.errstate(invalid="ignore"):
         keep &= (x >= low) & (x <= high)
+    mean = np.where(keep, x, 0).sum(axis=(1, 2), dtype=float) / np.maximum(keep.sum(axis=(1, 2)), 1)
+    return np.where(keep, x - mean[:, None, None], 0), keep
+
+
+def _sky_statistics(x: Float[np.ndarray, "n y x"]) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    d, keep = sky_deviations(x)
     number = keep.sum(axis=(1, 2))
-    safe = np.maximum(number, 1)
-    mean = np.where(keep, x, 0).sum(axis=(1, 2), dtype=float) / safe
-    d = np.where(keep, x - mean[:, None, None], 0)
-    variance = (d**2).sum(axis=(1, 2)) / safe
+    variance = (d**2).sum(axis=(1, 2)) / np.maximum(number, 1)
     pairs = (keep[:, :, 1:] & keep[:, :, :-1]).sum(axis=(1, 2)) + (keep[:, 1:] & keep[:, :-1]).sum(axis=(1, 2))
     products = (d[:, :, 1:] * d[:, :, :-1]).sum(axis=(1, 2)) + (d[:, 1:] * d[:, :-1]).sum(axis=(1, 2))
     good = (number >= FEWEST_PIXELS) & (variance > 0) & (pairs > 0)
@@ -103,17 +107,20 @@ PIXEL_COLUMNS = sky_columns
 
 def _metric(name: str, question: str, unit: str, columns: tuple[str, ...], change: Callable[[np.ndarray], np.ndarray]) -> Metric:
     def prepare(real: Sample, generated: Sample, bins: Bins) -> Prepared:
-        tables = [_first_known(sample, columns) for sample in (real, generated)]
+        tables = [first_known(sample, columns) for sample in (real, generated)]
         bands = [band for band in real.survey.bands if all(np.isfinite(table.get(band, np.nan)).any() for table in tables)]
         if not bands:
             raise NotComputable("needs images, or a measured noise, of the same bands in both sets, with a sky that varies")
         rows = [change(np.stack([table[band] for band in bands], axis=1)) for table in tables]
-        return prepare_rows(rows[0], rows[1], bins, lambda a, i, b, j: _difference(a, i, b, j, len(bins)), bands, binned_only=False)
+        return prepare_rows(
+            rows[0], rows[1], bins, lambda a, i, b, j: difference_of_medians(a, i, b, j, len(bins)), bands, binned_only=False
+        )
 
     return Metric(name, question, "comparison", "low", unit, "sky pixels", prepare)
 
 
-def _first_known(sample: Sample, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
+def first_known(sample: Sample, columns: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Each band's `b_column` of the first of `columns` that the sample has."""
     table = {}
     for band in sample.survey.bands:
         for column in columns:
@@ -123,7 +130,21 @@ def _first_known(sample: Sample, columns: tuple[str, ...]) -> dict[str, np.ndarr
     return table
 
 
-def _difference(
+def sky_sigma(sample: Sample) -> dict[str, float]:
+    """Each band's sky sigma, for distances in its units: the median over galaxies of `b_sky_rms`, else of the measured
+    `b_noise`; 1 where there is neither (a sky that does not vary, as in some 8-bit pictures).
+
+    Example:
+        >>> from hubbleflow.survey import Survey
+        >>> sky_sigma(Sample(Survey.get("hsc-i"), {}, {}, {"i_sky_rms": np.array([0.05, 0.07, 0.06])}))
+        {'i': 0.06}
+    """
+    table = first_known(sample, ("sky_rms", "noise"))
+    sigma = {band: _median(table[band][:, None])[0] if band in table else np.nan for band in sample.survey.bands}
+    return {band: float(value) if value > 0 else 1.0 for band, value in sigma.items()}
+
+
+def difference_of_medians(
     a: Float[np.ndarray, "n band"],
     i: Int[np.ndarray, " n"],
     b: Float[np.ndarray, "m band"],

@@ -7,7 +7,7 @@ one, in the real set). With gamma = 0.15:
     redshift_loss        = mean(1 - 1 / (1 + (dz / gamma)^2))               eq. 4 as printed
     redshift_loss_scaled = the same with dz / (1 + z)                       the group's published code
     redshift_spearman    = rank correlation of z_pred and z
-    redshift_bias        = |median(dz / (1 + z))|
+    redshift_bias        = |median(dz / (1 + z))|, whose sign counts where it is compared with the real set's
     redshift_sigma_nmad  = 1.4826 median(|dz - median(dz)| / (1 + z))       Brammer et al. 2008
     redshift_outliers    = share of galaxies with |dz| / (1 + z) > 0.15
 
@@ -19,6 +19,7 @@ business. Flags play no part: every image that has both redshifts counts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,8 +69,13 @@ def spearman(predicted: Float[np.ndarray, " n"], asked: Float[np.ndarray, " n"])
 
 
 def bias(predicted: Float[np.ndarray, " n"], asked: Float[np.ndarray, " n"]) -> float:
-    """|median(dz / (1 + z))|."""
-    return float(abs(np.median((predicted - asked) / (1 + asked))))
+    """median(dz / (1 + z)): above zero where galaxies are read as further than they are.
+
+    Example:
+        >>> bias(np.array([0.9, 1.2, 1.4]), np.array([1.0, 1.0, 1.0])).__round__(6)
+        0.1
+    """
+    return float(np.median((predicted - asked) / (1 + asked)))
 
 
 def sigma_nmad(predicted: Float[np.ndarray, " n"], asked: Float[np.ndarray, " n"]) -> float:
@@ -104,7 +110,7 @@ def _metric(name: str, question: str, better: Better, unit: str, source: str, st
         rows = [redshift_pairs(sample) for sample in (real, generated)]
         # A per-category table of a redshift loss is as meaningful as a per-redshift one, so the bins are whatever they
         # are.
-        return prepare_rows(
+        prepared = prepare_rows(
             rows[0],
             rows[1],
             bins,
@@ -112,6 +118,7 @@ def _metric(name: str, question: str, better: Better, unit: str, source: str, st
             (name,),
             binned_only=False,
         )
+        return replace(prepared, signed=statistic is bias)
 
     return Metric(name, question, "single", better, unit, source, prepare)
 

@@ -4,21 +4,28 @@ A value alone says nothing: the same generator scores a different Wasserstein di
 20,000. So every value stands beside its *floor*, the same computation between two halves of the real set of the same
 size, and beside the floor's own scatter:
 
-    z = (distance - floor) / floor_error            p = (1 + #{splits: floor_s >= distance}) / (S + 1)
+    z = (distance - floor) / floor_error            p = P(T_{S-1} >= z / sqrt(1 + 1/S))
 
 where `distance` is the value itself for a metric that compares two sets, and |value - real| for one that describes a
-single set (a generator whose galaxies have a *lower* redshift loss than real ones is not right either). See
-:mod:`hubbleflow.metrics.splits`.
+single set (a generator whose galaxies have a *lower* redshift loss than real ones is not right either). Where a comparison
+should be high (a coverage), z is (floor - distance) / floor_error. See :mod:`hubbleflow.metrics.splits` and, for p and for
+what many looks do to it, :mod:`hubbleflow.metrics.corrections`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 Better = Literal["low", "high"]
-SIGMA_OF_A_DIFFERENCE = 2.0  # a value counts as different from the real sky where z reaches this
+SIGMA_OF_A_DIFFERENCE = 2.0  # below this z a value is within the scatter of real against real
+LEVEL = 0.01  # a value counts as different from the real set where p, corrected for all looks of its report, is below this
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,17 @@ class Result:
         note: what a reader must know (rows left out, sizes too small); None where there is nothing.
         distance: what is held against the floor: `value`, or |value - real|.
         z: (distance - floor) / floor_error.
-        p: share of real-against-real splits at least as far apart.
+        p: probability that real against real galaxies come out at least as far apart, by Student's t; None without a floor.
         source: paper and equation.
+        p_rank: share of real-against-real splits at least as far apart.
+        p_corrected: p, corrected for all metrics of the report; None outside of one.
+        minimum: fewest usable galaxies a side (real ones: twice as many, a half being held against the other); None where the
+            sets lack what is needed to say.
 
     Example:
-        >>> result = Result("w1_magnitude", 0.30, 0.02, 0.10, 0.02, "low", distance=0.30, z=10.0)
-        >>> result.within_floor, round(result.ratio, 1)
-        (False, 3.0)
+        >>> result = Result("w1_magnitude", 0.30, 0.02, 0.10, 0.02, "low", distance=0.30, z=10.0, p_corrected=1e-9)
+        >>> result.within_floor, result.differs, round(result.ratio, 1)
+        (False, True, 3.0)
     """
 
     name: str
@@ -66,6 +77,9 @@ class Result:
     z: float | None = None
     p: float | None = None
     source: str = ""
+    p_rank: float | None = None
+    p_corrected: float | None = None
+    minimum: int | None = None
 
     @property
     def computed(self) -> bool:
@@ -78,29 +92,38 @@ class Result:
         return None if self.z is None or not self.computed else self.z < SIGMA_OF_A_DIFFERENCE
 
     @property
+    def differs(self) -> bool | None:
+        """Whether the distance is more than chance after the correction for many looks (1 %); None where there is nothing to say it by."""
+        return None if self.p_corrected is None or not self.computed else self.p_corrected < LEVEL
+
+    @property
     def ratio(self) -> float | None:
         """Distance over floor: how many times further than real galaxies are from real galaxies; None without a positive floor."""
         return self.distance / self.floor if self.computed and self.floor is not None and self.floor > 0 else None
 
-    def worst_cell(self) -> tuple[str, str] | None:
-        """(quantity, bin) furthest above its own floor, in the floor's scatter; None without a table of floors."""
+    def cell_z(self) -> Float[np.ndarray, "quantity bin"] | None:
+        """z of every cell of `per_bin`, NaN where a cell has too few galaxies; None without a table of floors."""
         table = self.per_bin
         if not self.computed or not table or not table.get("floor"):
             return None
-        best, found = -math.inf, None
-        for row, quantity in enumerate(table["quantities"]):
-            for column, label in enumerate(table["bins"]):
-                distance, floor, scatter = (table[key][row][column] for key in ("distance", "floor", "floor_error"))
-                if math.isfinite(distance) and math.isfinite(floor) and scatter > 0 and (distance - floor) / scatter > best:
-                    best, found = (distance - floor) / scatter, (quantity, label)
-        return found
+        distance, floor, scatter = (np.array(table[key], float) for key in ("distance", "floor", "floor_error"))
+        sense = -1 if self.better == "high" and self.real is None else 1  # of being worse, for a comparison of two sets
+        return np.where(scatter > 0, sense * (distance - floor) / np.where(scatter > 0, scatter, 1.0), np.nan)
+
+    def worst_cell(self) -> tuple[str, str] | None:
+        """(quantity, bin) furthest above its own floor, in the floor's scatter; None without a table of floors."""
+        z = self.cell_z()
+        if self.per_bin is None or z is None or not np.isfinite(z).any():
+            return None
+        row, column = np.unravel_index(np.nanargmax(z), z.shape)
+        return self.per_bin["quantities"][row], self.per_bin["bins"][column]
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of metrics.json; numbers that do not exist are NaN here and null in the file.
 
         Example:
             >>> sorted(Result("a", 1.0, 0.1, 0.5, 0.1, "low").to_dict())[:4]
-            ['better', 'description', 'distance', 'error']
+            ['better', 'description', 'differs', 'distance']
         """
         entry: dict[str, Any] = {
             "value": self.value,
@@ -112,7 +135,11 @@ class Result:
             "ratio": self.ratio,
             "z": self.z,
             "p": self.p,
+            "p_corrected": self.p_corrected,
+            "p_rank": self.p_rank,
             "within_floor": self.within_floor,
+            "differs": self.differs,
+            "minimum": self.minimum,
             "unit": self.unit,
             "description": self.description,
             "source": self.source,

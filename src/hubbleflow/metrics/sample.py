@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, Shaped
 
     from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.measured_table import MeasuredTable
     from hubbleflow.survey import Survey
 
 
@@ -35,6 +36,10 @@ class Sample:
         measured: what our measurement says, with its flags ('flag', 'b_flag').
         pixels: per-galaxy pixel statistics that metrics asked for (sky rms, ...).
         predicted_redshift: redshifts that a predictor reads from the images; None where there is no predictor.
+        features: name of a network -> what it makes of every image, (n, d).
+        images: pixels of some of the galaxies, for metrics that look at images whole; None where there are none.
+        image_rows: which galaxies those are.
+        image_features: name -> what a slow network makes of each band of those galaxies' images, (k, band, ...).
 
     Example:
         >>> from hubbleflow.survey import Survey
@@ -49,9 +54,13 @@ class Sample:
     measured: dict[str, np.ndarray] = field(default_factory=dict)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
     predicted_redshift: Float[np.ndarray, " n"] | None = None
+    features: dict[str, Float[np.ndarray, "n d"]] = field(default_factory=dict)
+    images: Float[np.ndarray, "k band y x"] | None = None
+    image_rows: Int[np.ndarray, " k"] | None = None
+    image_features: dict[str, Float[np.ndarray, "k band ..."]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, galaxies: GalaxySet, predicted_redshift: Float[np.ndarray, " n"] | None = None) -> Sample:
+    def of(cls, galaxies: GalaxySet | MeasuredTable, predicted_redshift: Float[np.ndarray, " n"] | None = None) -> Sample:
         """The columns of a set that has been measured; images are not touched."""
         return cls(galaxies.survey, dict(galaxies.columns), dict(galaxies.measured), {}, predicted_redshift)
 
@@ -130,6 +139,16 @@ def colours(sample: Sample) -> list[str]:
 def shared(real: Sample, generated: Sample, names: list[str]) -> list[str]:
     """Those of `names` that both sets have with at least one number."""
     return [name for name in names if all(name in s and np.isfinite(s.trusted(name)).any() for s in (real, generated))]
+
+
+def shared_pixels(real: Sample, generated: Sample, column: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Band -> `b_column` of both sets' pixel statistics, for the bands of which both have at least one number."""
+    found = {}
+    for band in real.survey.bands:
+        values = [sample.pixels[f"{band}_{column}"] for sample in (real, generated) if f"{band}_{column}" in sample.pixels]
+        if len(values) == 2 and all(np.isfinite(v).any() for v in values):
+            found[band] = (values[0], values[1])
+    return found
 
 
 def reference(sample: Sample, *names: str) -> list[str]:

@@ -14,9 +14,11 @@ Value and floor so have the same sizes, hence the same bias of a finite sample (
 a Frechet distance of two samples of one population is never zero). `floor_error` is the scatter of ONE comparison, not
 of a mean: under the hypothesis that generated galaxies are drawn from the real population, the distance strays from the
 floor by no more than that, so z = (distance - floor) / floor_error is a conservative score (it is a permutation test
-whose scatter is estimated from S splits).
+whose scatter is estimated from S splits). How likely such a z is by chance: :mod:`hubbleflow.metrics.corrections`.
 
 A metric with strata (categories, say) has m for each of them, and its splits and bootstrap samples are drawn in each.
+
+A costly metric may ask for fewer splits, and for no more than its `largest` galaxies a side.
 
 Sizes: fewer than `minimum` usable rows a side (20 unless a metric says otherwise) give no value but a sentence that
 says so.
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hubbleflow.metrics.corrections import tail_probability
 from hubbleflow.metrics.metric import Measurement, Metric, NotComputable, Prepared, mean_of_finite, scatter_of_finite
 from hubbleflow.metrics.result import Result
 
@@ -48,10 +51,12 @@ def judge(metric: Metric, real: Sample, generated: Sample, bins: Bins, seed: int
     number.
     """
     rng = np.random.default_rng([seed, zlib.crc32(metric.name.encode())])
+    minimum = None
     try:
         prepared = metric.prepare(real, generated, bins)
+        minimum = prepared.minimum
         bins = prepared.strata or bins
-        matched = _matched_sizes(prepared)
+        matched = _matched_sizes(prepared, metric.largest)
     except NotComputable as reason:
         nan = float("nan")
         floor = nan if metric.floor else None
@@ -68,23 +73,27 @@ def judge(metric: Metric, real: Sample, generated: Sample, bins: Bins, seed: int
             None,
             str(reason),
             source=metric.source,
+            minimum=minimum,
         )
+    splits = min(splits, metric.splits or splits)
     if metric.kind == "comparison":
         return _comparison(metric, prepared, bins, matched, splits, rng)
     return _description(metric, prepared, bins, matched, splits, rng)
 
 
-def _matched_sizes(prepared: Prepared) -> list[int]:
+def _matched_sizes(prepared: Prepared, largest: int | None) -> list[int]:
     """m, one a stratum."""
     if prepared.strata is not None:
         counts = [np.bincount(index, minlength=len(prepared.strata)).tolist() for index in (prepared.real_bins, prepared.generated_bins)]
-        return [min(n_real // 2, n_generated) for n_real, n_generated in zip(*counts, strict=True)]
+        sizes = [min(n_real // 2, n_generated) for n_real, n_generated in zip(*counts, strict=True)]
+        share = min(1.0, largest / max(sum(sizes), 1)) if largest else 1.0
+        return [int(share * size) for size in sizes]
     n_real, n_generated, minimum = len(prepared.real), len(prepared.generated), prepared.minimum
     if n_real // 2 < minimum or n_generated < minimum:
         raise NotComputable(
             f"needs {2 * minimum} usable real and {minimum} usable generated galaxies, has {n_real} and {n_generated}: give larger sets"
         )
-    return [min(n_real // 2, n_generated)]
+    return [min(n_real // 2, n_generated, largest or n_generated)]
 
 
 def _draw(prepared: Prepared, matched: list[int], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -136,6 +145,8 @@ def _description(metric: Metric, prepared: Prepared, bins: Bins, matched: list[i
         resampled.append(prepared.statistic(made[again], made_bins[again]))
     distance, _ = _mean_and_scatter(distances)
     _, error = _mean_and_scatter(resampled)
+    if prepared.signed:
+        value, truth = (Measurement(abs(m.overall), np.abs(m.table)) for m in (value, truth))
     table = {"value": value.table, "error": error.table, "distance": distance.table, "real": truth.table}
     return _result(metric, prepared, bins, value.overall, error.overall, truth.overall, distance.overall, floors, table)
 
@@ -167,14 +178,19 @@ def _result(
     counts = [np.bincount(index[index >= 0], minlength=len(bins)) for index in (prepared.real_bins, prepared.generated_bins)]
     per_bin: dict[str, Any] = {"bins": list(bins.labels), "edges": bins.edges, "quantities": list(prepared.quantities)}
     per_bin |= {name: cells.tolist() for name, cells in table.items()}
-    floor = floor_error = z = p = None
+    floor = floor_error = z = p = p_rank = None
     if metric.floor:
         mean, scatter = _mean_and_scatter(floors)
         floor, floor_error = mean.overall, max(scatter.overall, prepared.resolution)
-        per_bin |= {"floor": mean.table.tolist(), "floor_error": scatter.table.tolist()}
-        if np.isfinite(distance):
-            z = (distance - floor) / floor_error if floor_error > 0 else 0.0 if distance <= floor else float("inf")
-            p = (1 + sum(m.overall >= distance for m in floors)) / (len(floors) + 1)
+        a_galaxy = prepared.resolution * counts[0].sum() / np.maximum(counts[0], 1)  # a cell has fewer galaxies than the whole
+        per_bin |= {"floor": mean.table.tolist(), "floor_error": np.maximum(scatter.table, a_galaxy).tolist()}
+        known = [m.overall for m in floors if np.isfinite(m.overall)]
+        if np.isfinite(distance) and len(known) > 1:
+            sense = -1 if metric.kind == "comparison" and metric.better == "high" else 1  # of being worse
+            beyond = sense * (distance - floor)
+            z = beyond / floor_error if floor_error > 0 else 0.0 if beyond <= 0 else float("inf")
+            p_rank = (1 + sum(sense * draw >= sense * distance for draw in known)) / (len(known) + 1)
+            p = tail_probability(z, len(known)) if floor_error > 0 else p_rank  # without scatter there is no t
     per_bin |= {"n_real": counts[0].tolist(), "n_generated": counts[1].tolist()}
     note = prepared.note
     if not np.isfinite(value):
@@ -195,4 +211,6 @@ def _result(
         z,
         p,
         metric.source,
+        p_rank,
+        minimum=prepared.minimum,
     )

@@ -1,57 +1,71 @@
 """The verdict: three plain sentences made of the numbers, and of nothing else.
 
-A metric is *within* chance where z = (distance - floor) / floor_error < 2, i.e. where two real halves of the same size
-differ by as much. The score is conservative (1.3 % of 1,080 comparisons of mock real sets with each other exceed 2, 0.2
-% exceed 3), but with twenty metrics one may be outside by chance alone, so the first sentence says how many were looked
-at.
+A metric *differs* where its p, corrected for all metrics that were looked at, is below 1 %
+(:mod:`hubbleflow.metrics.corrections`); it is *within* chance where z = (distance - floor) / floor_error < 2, i.e. where
+two real halves of the same size differ by as much. What lies between is named as such: one look alone would call it a
+difference, and so many looks give some of those by chance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from hubbleflow.metrics.result import SIGMA_OF_A_DIFFERENCE, Result
+from hubbleflow.metrics.result import LEVEL, SIGMA_OF_A_DIFFERENCE, Result
 
 NAMED, NAMED_OF_A_FAMILY = 6, 3  # metrics named in one sentence (of one family, such as redshift_*); the table has all
 
 
 def verdict(results: Mapping[str, Result], real: Mapping[str, float], generated: Mapping[str, float]) -> tuple[str, str, str]:
-    """What the numbers say: what agrees with the real set, what does not and by how much, and how the condition was
+    """What the numbers say: what differs from the real set and by how much, what does not, and how the condition was
     followed.
 
     Args:
-        results: by name.
+        results: by name, corrected for each other.
         real, generated: counts of the two sets: "n" and "flagged".
 
     Example:
-        >>> close = Result("w1_magnitude", 0.1, 0.02, 0.1, 0.02, "low", distance=0.1, z=0.0)
-        >>> far = Result("noise_rms", 0.5, 0.02, 0.1, 0.02, "low", distance=0.5, z=20.0)
-        >>> for sentence in verdict({"a": close, "b": far}, {"n": 100, "flagged": 3}, {"n": 100, "flagged": 12}):
+        >>> from hubbleflow.metrics.corrections import corrected
+        >>> close = Result("w1_magnitude", 0.1, 0.02, 0.1, 0.02, "low", distance=0.1, z=0.0, p=0.5)
+        >>> far = Result("noise_rms", 0.5, 0.02, 0.1, 0.02, "low", distance=0.5, z=20.0, p=1e-9)
+        >>> for sentence in verdict(corrected({"a": close, "b": far}), {"n": 100, "flagged": 3}, {"n": 100, "flagged": 12}):
         ...     print(sentence)
-        1 of 2 metrics is within the scatter of real against real (z < 2): w1_magnitude.
-        1 is not: noise_rms (5.0 times its floor).
+        1 of 2 metrics differs from the real set by more than chance (p < 1 %, corrected for 2 looks): noise_rms (5.0 times its floor).
+        1 is within the scatter of real against real (z < 2): w1_magnitude.
         3.0 % of 100 real and 12.0 % of 100 generated galaxies carry flags; no redshifts were read from the images.
     """
-    judged = [result for result in results.values() if result.within_floor is not None]
-    return _within(judged), _outside(judged), _condition(results, real, generated)
+    judged = by_significance(result for result in results.values() if result.differs is not None)
+    return _outside(judged), _within(judged), _condition(results, real, generated)
+
+
+def by_significance(results: Iterable[Result]) -> list[Result]:
+    """The least likely by chance first; results without a p-value last."""
+    return sorted(results, key=lambda r: (2.0 if r.p is None else r.p, -(r.z or 0.0)))
+
+
+def _outside(judged: list[Result]) -> str:
+    if not judged:
+        return "No metric could be held against a floor: the sets are too small or lack what is needed (see the notes)."
+    bad = [r for r in judged if r.differs]
+    number = f"{len(bad) or 'None'} of {_plural(len(judged), 'metric')} {'differs' if len(bad) < 2 else 'differ'}"
+    looks = f"p < {100 * LEVEL:g} %" + (f", corrected for {len(judged)} looks" if len(judged) > 1 else "")
+    head = f"{number} from the real set by more than chance ({looks})"
+    if not bad:
+        return f"{head}."
+    worst = bad[0].worst_cell()
+    where = "" if worst is None or worst[1] == "all" else f"; {bad[0].name} is worst at {worst[1]}"
+    return f"{head}: {_some([r.name for r in bad], [f' ({_times(r)})' for r in bad])}{where}."
 
 
 def _within(judged: list[Result]) -> str:
     if not judged:
-        return "No metric could be held against a floor: the sets are too small or lack what is needed (see the notes)."
-    good = sorted((r for r in judged if r.within_floor), key=lambda r: r.z or 0.0)
-    number = f"{len(good)} of {_plural(len(judged), 'metric')} {_is(len(good))}"
-    head = f"{number} within the scatter of real against real (z < {SIGMA_OF_A_DIFFERENCE:g})"
-    return f"{head}: {_some([r.name for r in good])}." if good else f"{head}."
-
-
-def _outside(judged: list[Result]) -> str:
-    bad = sorted((r for r in judged if not r.within_floor), key=lambda r: -(r.z or 0.0))
-    if not bad:
-        return "None is outside." if judged else "Nothing can be said about what differs."
-    worst = bad[0].worst_cell()
-    where = "" if worst is None or worst[1] == "all" else f"; {bad[0].name} is worst at {worst[1]}"
-    return f"{len(bad)} {_is(len(bad))} not: {_some([r.name for r in bad], [f' ({_times(r)})' for r in bad])}{where}."
+        return "Nothing can be said about what agrees."
+    good = [r for r in judged[::-1] if r.within_floor]
+    between = [r for r in judged if not r.within_floor and not r.differs]
+    head = f"{len(good) or 'None'} {_is(len(good) or 1)} within the scatter of real against real (z < {SIGMA_OF_A_DIFFERENCE:g})"
+    agree = f"{head}: {_some([r.name for r in good])}" if good else head
+    if not between:
+        return f"{agree}."
+    return f"{agree}; {len(between)} {_is(len(between))} beyond it, but not after the correction: {_some([r.name for r in between])}."
 
 
 def _condition(results: Mapping[str, Result], real: Mapping[str, float], generated: Mapping[str, float]) -> str:

@@ -8,7 +8,6 @@ SVGs in one page must not share any.
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 
 from hubbleflow.files import atomic_path
+from hubbleflow.report.document import image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,8 +89,7 @@ class Drawing:
     def html(self) -> str:
         """The figure as HTML that needs no other file."""
         if not self.vector:
-            data = base64.b64encode(self.png).decode()
-            return f'<img src="data:image/png;base64,{data}" alt="{escape(self.alt)}">'
+            return image(self.png, self.alt)
         return self._svg()
 
     def _svg(self) -> str:

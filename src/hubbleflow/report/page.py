@@ -1,49 +1,27 @@
-"""The page: one HTML file with everything in it, for a browser, a phone, a printer and a screen reader.
-
-No script, no font, no picture from elsewhere: the file can be mailed, archived, and opened in ten years. It opens with
-the verdict.
-"""
+"""The page of a report: the verdict, and then all that it rests on."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from hubbleflow.files import atomic_path, make_folder, write_json
-from hubbleflow.metrics.evaluate import Report, progress_bar
+from hubbleflow.metrics.evaluate import Report
 from hubbleflow.metrics.result import Result
+from hubbleflow.metrics.streaming import progress_bar
+from hubbleflow.metrics.verdict import by_significance
+from hubbleflow.report.document import DASH, document, figure, name, number, paragraphs, row, table
 from hubbleflow.report.drawing import Drawing
 from hubbleflow.report.figures import plots
-from hubbleflow.report.pictures import pictures
+from hubbleflow.report.heatmap import cells, heat_map, words
+from hubbleflow.report.pictures import pictures, worst_figure
+from hubbleflow.report.recovered import recovered_table
+from hubbleflow.report.table import plus_minus
 
-CSS = """
-:root { color-scheme: light dark; --ink: #1b1b1f; --paper: #fdfdfc; --line: #c9c9cf; --soft: #f0f0f2; --good: #17653a;
---bad: #a1330c; } @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8ea; --paper: #17181c; --line: #44464d; --soft: #24262c; --good: #7fd6a2; --bad: #ffab85; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 66rem; margin: 0
-auto; padding: 1rem; } h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-.verdict { border-left: .3rem solid var(--line); padding: .2rem 1rem; font-size: 1.08rem; overflow-wrap: anywhere; }
-.verdict p { margin: .4rem 0; }
-.scroll { overflow-x: auto; } .scroll:focus-visible, summary:focus-visible, a:focus-visible { outline: 3px solid
-#3b8ed0; outline-offset: 2px; } table { border-collapse: collapse; font-size: .87rem; font-variant-numeric:
-tabular-nums; width: 100%; } th, td { text-align: right; padding: .25rem .55rem; border-bottom: 1px solid var(--line);
-vertical-align: top; white-space: nowrap; } th:first-child { text-align: left; } th small { display: block; font-weight:
-400; white-space: normal; min-width: 11rem; } thead th { background: var(--soft); }
-.good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
-caption { text-align: left; padding: .3rem 0; font-size: .87rem; position: sticky; left: 0; max-width: calc(100vw -
-2rem); } figure { margin: 1rem 0; } figure svg, figure img { max-width: 100%; height: auto; } figcaption { font-size:
-.87rem; } @media (max-width: 46rem) { figure svg, figure img { max-width: none; width: 46rem; } }
-nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1rem; padding: 0; list-style: none; } a { color: inherit; }
-summary { cursor: pointer; } details { margin: .6rem 0; }
-@media print {
-  :root { --ink: #000; --paper: #fff; --line: #999; --soft: #eee; --good: #000; --bad: #000; color-scheme: light; }
-  body { max-width: none; font-size: 10pt; padding: 0; } .scroll { overflow: visible; } nav { display: none; } figure,
-  tr { break-inside: avoid; } td, th { white-space: normal; } }
-"""
+FAILURES = ("heat_map", "worst")  # figures that belong to the summary
+SUMMARY = 8  # metrics in its table
 
 
 def write_report(report: Report, folder: str | os.PathLike[str], progress: bool = True) -> Path:
@@ -54,7 +32,7 @@ def write_report(report: Report, folder: str | os.PathLike[str], progress: bool 
     """
     folder = Path(folder)
     make_folder(folder)
-    drawings = [*pictures(report), *plots(report)]
+    drawings = [*failures(report), *pictures(report), *plots(report)]
     with progress_bar("drawing", "figures", len(drawings), progress) as advance:
         for drawing in drawings:
             drawing.write_png(folder / "figures")
@@ -67,89 +45,134 @@ def write_report(report: Report, folder: str | os.PathLike[str], progress: bool 
 
 def page(report: Report, drawings: Sequence[Drawing]) -> str:
     """The whole page as text."""
-    sections = [("metrics", "Numbers", _metrics_table(report)), ("counts", "Galaxies", _counts(report))]
-    sections += [(drawing.name, drawing.title, _figure(report, drawing)) for drawing in drawings]
+    drawn = [(drawing.name, drawing.title, _figure(report, drawing)) for drawing in drawings]
+    first = [section for section in drawn if section[0] in FAILURES]
+    summary = [("summary", "What differs most", _summary_table(report))] if any(r.differs for r in report.results.values()) else []
+    sections = [*summary, *first, ("counts", "Galaxies", _counts(report)), ("metrics", "Numbers", _metrics_table(report))]
+    sections += [section for section in drawn if section[0] not in FAILURES]
+    recovered = recovered_table(report)
+    sections += [("recovered", "Asked and recovered redshift", recovered)] if recovered else []
     sections += [("detail", "Bin by bin", _details(report)), ("method", "How to read this", _method(report))]
-    links = "".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title, _ in sections)
-    body = "".join(
-        f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(title)}</h2>{content}</section>' for name, title, content in sections
-    )
-    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in report.verdict())
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>hubbleflow: generated against real galaxies</title><style>{CSS}</style></head><body>"
-        "<header><h1>Generated against real galaxies</h1></header><main>"
-        f'<section class="verdict" aria-label="Verdict">{sentences}</section>'
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>{body}</main></body></html>\n'
-    )
+    return document("hubbleflow: generated against real galaxies", "Generated against real galaxies", report.verdict(), sections)
+
+
+def failures(report: Report) -> Iterator[Drawing]:
+    """Where the generator fails, and the galaxies that it fails at."""
+    found = cells(report)
+    if found is not None:
+        yield heat_map(found, report.splits)
+    if report.worst.pictures is not None and len(report.worst.pictures):
+        yield worst_figure(report, report.worst.pictures)
+
+
+def _summary_table(report: Report) -> str:
+    shown = [result for result in by_significance(report.results.values()) if result.differs][:SUMMARY]
+    rows = []
+    for result in shown:
+        worst = result.worst_cell()
+        where = ", ".join(word for word in worst if word != "all") if worst else DASH
+        values = (_unbroken(plus_minus(result.value, result.error)), _unbroken(plus_minus(result.floor, result.floor_error)))
+        rows.append(row(f"<code>{name(result.name)}</code>", (*values, number(result.z), _probability(result.p_corrected), escape(where))))
+    caption = f"The {len(rows)} metrics that are least likely by chance; all are under Numbers, with what they ask."
+    return table(("metric", "value", "floor", "z", "p (corrected)", "worst in"), rows, caption)
 
 
 def _metrics_table(report: Report) -> str:
-    head = ("metric", "value", "floor", "real", "better", "ratio to floor", "z", "verdict")
-    shown = sorted(report.results.values(), key=lambda r: (not r.computed, -(r.z if r.z is not None else -math.inf)))
+    head = ("metric", "verdict", "p (corrected)", "z", "value", "floor", "real", "ratio", "better")
+    shown = by_significance(report.results.values())
     rows = [_metric_row(result) for result in shown if result.computed]
     left_out = "".join(f"<li><code>{escape(r.name)}</code>: {escape(r.note or '')}</li>" for r in shown if not r.computed)
-    table = _table(
-        "Furthest from real first. Value: generated against real (or the generated set's own number, with the real set's beside it); "
-        "floor: real against real at the same sizes; errors are one standard deviation.",
-        head,
-        rows,
+    caption = (
+        "Least likely by chance first. p: probability of so large a distance between two real sets, corrected for all metrics looked at; "
+        "value: generated against real (or the generated set's own number, with the real set's beside it); "
+        "floor: real against real at the same sizes; errors are one standard deviation; ratio: distance from real over floor."
     )
-    return table + (f"<details><summary>Not computed ({left_out.count('<li>')})</summary><ul>{left_out}</ul></details>" if left_out else "")
+    numbers = table(head, rows, caption)
+    return numbers + (
+        f"<details><summary>Not computed ({left_out.count('<li>')})</summary><ul>{left_out}</ul></details>" if left_out else ""
+    )
 
 
 def _metric_row(result: Result) -> str:
-    judged = {
-        True: '<span class="good">within chance</span>',
-        False: '<span class="bad">differs</span>',
-        None: "no floor",
-    }
-    cells = (
-        _plus_minus(result.value, result.error),
-        _plus_minus(result.floor, result.floor_error),
-        number(result.real),
-        result.better,
-        number(result.ratio),
+    if result.differs is None:
+        judged = "no floor"
+    elif result.differs:
+        judged = '<span class="bad">differs</span>'
+    else:
+        judged = '<span class="good">within chance</span>' if result.within_floor else "undecided"
+    values = (
+        judged,
+        _probability(result.p_corrected),
         number(result.z),
-        judged[result.within_floor],
+        _unbroken(plus_minus(result.value, result.error)),
+        _unbroken(plus_minus(result.floor, result.floor_error)),
+        number(result.real),
+        number(result.ratio),
+        result.better,
     )
     unit = f" [{escape(result.unit)}]" if result.unit else ""
     note = f" Note: {escape(result.note)}." if result.note else ""
-    words = f"<small>{escape(result.description)}{unit}{note}</small>"
-    name = f'<th scope="row"><code>{escape(result.name)}</code>{words}</th>'
-    return f"<tr>{name}{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    said = f"<small>{escape(result.description)}{unit}{note}</small>"
+    return row(f"<code>{name(result.name)}</code>{said}", values)
 
 
-def _table(caption: str, head: Sequence[str], rows: Sequence[str]) -> str:
-    columns = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
-    label = escape(caption.split(".")[0])
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{columns}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "&nbsp;")
+
+
+def _probability(p: float | None) -> str:
+    """Nobody knows the tail of a floor's scatter from a few dozen splits further out than this."""
+    return "&lt; 1e-6" if p is not None and p < 1e-6 else number(p)
 
 
 def _counts(report: Report) -> str:
     rows = []
-    for name, sample in (("real", report.real), ("generated", report.generated)):
+    for which, sample in (("real", report.real), ("generated", report.generated)):
         counts = report.counts(sample)
         flags = ", ".join(f"{bit} {n}" for bit, n in counts["flags"].items()) or "none"
-        cells = (counts["n"], counts["flagged"], f"{100 * counts['flagged_fraction']:.1f} %")
-        rows.append(f'<tr><th scope="row">{name}</th>{"".join(f"<td>{c}</td>" for c in cells)}<td>{escape(flags)}</td></tr>')
-    table = _table(
+        values = (
+            str(counts["n"]),
+            str(counts["flagged"]),
+            f"{100 * counts['flagged_fraction']:.1f} %",
+            f'<span class="words">{escape(flags)}</span>',
+        )
+        rows.append(row(which, values))
+    caption = (
         "Galaxies in both sets. A flagged galaxy has a number that cannot be trusted: "
-        "it is left out where that number is needed, and counted here.",
-        ("set", "galaxies", "flagged", "share", "bits set, notes included"),
-        rows,
+        "it is left out where that number is needed, and counted here."
     )
-    return table + "".join(f"<p>Note: {escape(note)}.</p>" for note in report.notes)
+    numbers = table(("set", "galaxies", "flagged", "share", "bits set, notes included"), rows, caption)
+    return numbers + paragraphs(f"Note: {note}." for note in report.notes)
 
 
 def _figure(report: Report, drawing: Drawing) -> str:
-    extra = _means_table(report) if drawing.name == "means" else ""
-    label = escape(drawing.title)
-    scroll = f'<div class="scroll" tabindex="0" role="region" aria-label="{label}, figure">{drawing.html()}</div>'
-    return f"<figure>{scroll}<figcaption>{escape(drawing.caption)}</figcaption></figure>{extra}"
+    tables = {"means": _means_table, "heat_map": _cells_table, "worst": _worst_table}
+    extra = tables[drawing.name](report) if drawing.name in tables else ""
+    return figure(drawing.html(), f"{drawing.title}, figure", drawing.caption) + extra
+
+
+def _cells_table(report: Report) -> str:
+    found = cells(report)
+    if found is None:
+        return ""
+    rows = [row(name(title), [words(z) for z in line]) for title, line in zip(found.rows, found.z, strict=True)]
+    return _unfolding("The numbers of this figure", table(("metric and quantity", *found.bins), rows, "z in each bin"))
+
+
+def _worst_table(report: Report) -> str:
+    worst = report.worst
+    rows = []
+    for fault in worst.faults:
+        between = f"{number(fault.low)} to {number(fault.high)}"
+        values = (escape(fault.bin), escape(fault.label), number(fault.value), between, f"{fault.score:+.1f}")
+        rows.append(row(f"{fault.row}", values))
+    head = ("row of the generated set", "compared with real at", "quantity", "value", "95 % of the real", "deviation")
+    caption = "Deviation: from the real median of the bin, in robust standard deviations on that side of it."
+    share = (
+        f"{worst.beyond} of {worst.scored} generated galaxies deviate by more than any real galaxy does "
+        f"(the most unusual real one by {worst.largest_real:.1f})."
+    )
+    return paragraphs([share]) + _unfolding("The numbers of these galaxies", table(head, rows, caption))
 
 
 def _means_table(report: Report) -> str:
@@ -157,13 +180,17 @@ def _means_table(report: Report) -> str:
     for described in report.described.values():
         for which in ("real", "generated"):
             means = described["means"][which]
-            cells = [
+            means_and_counts = [
                 f"{number(m)} ({number(lo)} to {number(hi)}), {n}"
                 for m, lo, hi, n in zip(means["mean"], means["low"], means["high"], means["n"], strict=True)
             ]
-            rows.append(f'<tr><th scope="row">{escape(described["label"])}, {which}</th>{"".join(f"<td>{c}</td>" for c in cells)}</tr>')
-    table = _table("Mean (95 % interval), galaxies", ("quantity", *report.bins.labels), rows)
-    return f"<details><summary>The numbers of this figure</summary>{table}</details>"
+            rows.append(row(f"{escape(described['label'])}, {which}", means_and_counts))
+    numbers = table(("quantity", *report.bins.labels), rows, "Mean (95 % interval), galaxies")
+    return _unfolding("The numbers of this figure", numbers)
+
+
+def _unfolding(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>{content}</details>"
 
 
 def _details(report: Report) -> str:
@@ -174,18 +201,20 @@ def _details(report: Report) -> str:
         per_bin = result.per_bin
         rows = []
         for line, quantity in enumerate(per_bin["quantities"]):
-            cells = []
+            texts = []
             for column in range(len(per_bin["bins"])):
                 text = number(per_bin["value"][line][column])
                 if "real" in per_bin:
                     text += f" (real {number(per_bin['real'][line][column])})"
                 elif "floor" in per_bin:
                     text += f" (floor {number(per_bin['floor'][line][column])})"
-                cells.append(f"<td>{text}</td>")
-            rows.append(f'<tr><th scope="row">{escape(quantity)}</th>{"".join(cells)}</tr>')
-        table = _table(f"{result.name} in each bin", ("quantity", *per_bin["bins"]), rows)
-        blocks.append(f"<details><summary><code>{escape(result.name)}</code></summary>{table}</details>")
-    return "".join(blocks) or "<p>There is one bin only.</p>"
+                texts.append(text)
+            rows.append(row(name(quantity), texts))
+        numbers = table(("quantity", *per_bin["bins"]), rows, f"{result.name} in each bin")
+        blocks.append(_unfolding(f"<code>{name(result.name)}</code>", numbers))
+    if not blocks:
+        return "<p>There is one bin only.</p>"
+    return "<p>A table for each metric, to be unfolded; metrics.json holds the same numbers.</p>" + "".join(blocks)
 
 
 def _method(report: Report) -> str:
@@ -199,24 +228,10 @@ def _method(report: Report) -> str:
         "<p>A value is compared with its floor: the same number between two halves of the real set, at the same sizes. "
         "z is the distance above the floor in units of the floor's scatter from split to split; "
         "below 2 a difference of that size happens between two real sets by chance. "
+        "p is the probability of such a z (Student's t), corrected for all metrics of this page by Holm's method: a metric differs where "
+        "it is below 1 %, and a perfect generator is found to differ in anything in one report of a hundred at most. "
+        "Undecided: beyond z = 2, but not after that correction. "
         "For numbers that describe one set (a redshift loss), the distance is the difference from the real set's own number.</p>"
         f"<p>{report.splits} random splits, seed {report.seed}; compared in {kind}. The same numbers are in metrics.json.</p>"
         f"<details><summary>Sources</summary><ul>{sources}</ul></details>"
     )
-
-
-def number(value: Any) -> str:
-    """Three significant digits, or a dash where there is no number.
-
-    Example:
-        >>> number(0.012345), number(1234.5), number(None)
-        ('0.0123', '1230', '-')
-    """
-    if value is None or not math.isfinite(value):
-        return "-"
-    text = f"{value:.3g}"
-    return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e6 else text
-
-
-def _plus_minus(value: float | None, error: float | None) -> str:
-    return number(value) if value is None or error is None or not math.isfinite(error) else f"{number(value)} &plusmn; {number(error)}"

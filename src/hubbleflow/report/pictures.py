@@ -5,12 +5,14 @@ Real over generated at the same redshifts (Lizarraga et al. 2024, fig. 5), five 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hubbleflow.report.colour import Style, rgb, sky_sigma
+from hubbleflow.report.document import number
 from hubbleflow.report.drawing import Drawing, figure
 
 if TYPE_CHECKING:
@@ -19,15 +21,17 @@ if TYPE_CHECKING:
 
     from hubbleflow.metrics.evaluate import Report
     from hubbleflow.metrics.examples import Pictures
+    from hubbleflow.metrics.novelty import ClosestPairs
     from hubbleflow.survey import Survey
 
 CHOSEN = "Chosen by redshift and seed, not by looks; none is left out."
 COLOUR_OF_SCALE: dict[str, Style] = {"linear": "lupton", "log": "noise"}
+WORST_A_ROW = 5
 WHITE_SIGMA = 40.0  # log pictures run from half a sigma of sky to this many sigmas or the brightest pixel
 
 
 def pictures(report: Report) -> Iterator[Drawing]:
-    """Every picture that the report's sets allow."""
+    """Every picture that the report's sets allow, the worst galaxies apart."""
     examples = report.examples
     if len(examples.real) and len(examples.generated):
         yield side_by_side(report)
@@ -35,6 +39,8 @@ def pictures(report: Report) -> Iterator[Drawing]:
         yield bands_figure(report)
     if examples.categories:
         yield categories_figure(report)
+    if report.closest is not None:
+        yield closest_figure(report, report.closest)
 
 
 def side_by_side(report: Report) -> Drawing:
@@ -79,7 +85,7 @@ def bands_figure(report: Report) -> Drawing:
                     _show(line[len(survey.bands)], coloured[scale][side][number], survey)
                     for ax in line[len(survey.bands) + 1 :]:
                         ax.set_axis_off()
-                    _row_name(line[0], f"{label}\n{scale}")
+                    _row_name(line[0], f"{_broken(label, 20)}\n{scale}")
     labels = "; ".join(label for chosen, _ in sides for label in chosen.labels)
     survey = report.real.survey
     return Drawing(
@@ -115,11 +121,60 @@ def categories_figure(report: Report) -> Drawing:
     )
 
 
+def worst_figure(report: Report, pictures: Pictures) -> Drawing:
+    """The generated galaxies that are least like real ones, and what is odd about each."""
+    survey, worst = report.generated.survey, report.worst
+    coloured = _alike(report, [report.examples.real, pictures])[1]
+    columns = min(WORST_A_ROW, len(pictures))
+    lines = -(-len(pictures) // columns)
+    with figure(2.0 * columns, 2.5 * lines) as fig:
+        axes = fig.subplots(lines, columns, squeeze=False).ravel()
+        for ax in axes[len(pictures) :]:
+            ax.set_axis_off()
+        for ax, picture, label, fault in zip(axes, coloured, pictures.labels, worst.faults, strict=False):
+            _show(ax, picture, survey)
+            ax.set_title(_broken(label, 30), fontsize=8, pad=2)
+            ax.set_xlabel(f"{fault.label}\n{number(fault.value)}, real {number(fault.low)} to {number(fault.high)}", fontsize=7.5)
+    found = [f"{label + ': ' if label else ''}{f.label} {number(f.value)}" for label, f in zip(pictures.labels, worst.faults, strict=True)]
+    return Drawing(
+        "worst",
+        fig,
+        "The worst galaxies",
+        f"The {len(pictures)} generated galaxies that are least like real ones. {'; '.join(found)}.",
+        "Generated galaxies with the largest distance of a measured quantity from the real galaxies of the same bin, and what the central "
+        f"95 % of those have. {_style_words(survey)} None is left out but flagged ones, which are counted under Galaxies.",
+        vector=False,
+    )
+
+
+def closest_figure(report: Report, closest: ClosestPairs) -> Drawing:
+    """The generated galaxies nearest to the training set, above what they are nearest to."""
+    survey = report.generated.survey
+    shown = np.split(rgb(np.concatenate([closest.generated.images, closest.training.images]), survey, "noise"), 2)
+    distances = tuple(f"d = {number(distance)}" for distance in closest.distance)
+    with figure(1.15 * len(distances), 2.65) as fig:
+        axes = fig.subplots(2, len(distances), squeeze=False)
+        _strip(axes[0], shown[0], distances, survey)
+        _strip(axes[1], shown[1], (), survey)
+        _row_name(axes[0][0], "generated")
+        _row_name(axes[1][0], "training")
+    rows = "; ".join(f"{g} and {t}: {number(d)}" for (g, t), d in zip(closest.rows, closest.distance, strict=True))
+    return Drawing(
+        "closest_pairs",
+        fig,
+        "Closest pairs",
+        f"The {len(distances)} generated galaxies nearest to the training set above what they are nearest to. Rows and distances: {rows}.",
+        "Each generated galaxy above the training galaxy that it is most like, which is turned and mirrored to fit; d is their distance "
+        f"relative to the galaxy itself (0: a copy). Bright, smooth galaxies are close without being copies. {_style_words(survey)}",
+        vector=False,
+    )
+
+
 def _alike(report: Report, groups: list[Pictures], style: Style = "noise") -> list[UInt8[np.ndarray, "n y x 3"]]:
     """Colour pictures on one scale (groups alternate between real and generated): else nothing could be compared by eye."""
     if report.real.survey.bands != report.generated.survey.bands or len({g.images.shape[1:] for g in groups}) > 1:
         surveys = (report.real.survey, report.generated.survey)
-        return [rgb(group.images, surveys[number % 2], style) for number, group in enumerate(groups)]
+        return [rgb(group.images, surveys[place % 2], style) for place, group in enumerate(groups)]
     together = rgb(np.concatenate([group.images for group in groups]), report.real.survey, style)
     return np.split(together, np.cumsum([len(group) for group in groups])[:-1])
 
@@ -133,11 +188,11 @@ def _style_words(survey: Survey) -> str:
 
 
 def _strip(line: Any, coloured: UInt8[np.ndarray, "n y x 3"], labels: tuple[str, ...], survey: Survey) -> None:
-    for number, ax in enumerate(line):
-        if number < len(coloured):
-            _show(ax, coloured[number], survey)
-            if number < len(labels):
-                ax.set_title(labels[number], fontsize=7, pad=2)
+    for place, ax in enumerate(line):
+        if place < len(coloured):
+            _show(ax, coloured[place], survey)
+            if place < len(labels):
+                ax.set_title(_broken(labels[place], 17), fontsize=7, pad=2)
         else:
             ax.set_axis_off()
 
@@ -160,6 +215,11 @@ def _band(ax: Axes, image: np.ndarray, sigma: float, scale: str, survey: Survey)
         values = np.log10(np.maximum(image, 0.5 * sigma) / sigma)
         low, high = np.log10(0.5), np.log10(max(float(image.max()) / sigma, WHITE_SIGMA))
     _show(ax, values, survey, cmap="gray", vmin=low, vmax=high)
+
+
+def _broken(label: str, width: int) -> str:
+    """A label on several lines: its parts one below the other, long names of categories broken."""
+    return "\n".join(textwrap.fill(part, width) for part in label.split(", "))
 
 
 def _row_name(ax: Axes, name: str) -> None:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hubbleflow.metrics.result import SIGMA_OF_A_DIFFERENCE
-from hubbleflow.report.page import number
+from hubbleflow.report.document import DASH, number
+from hubbleflow.report.table import Table, plus_minus
 from hubbleflow.reproduce.paper import REAL, Column, Paper
-from hubbleflow.reproduce.table import DASH, Table, plus_minus
 
 OURS = "edm"
 LOSSES = ("galaxy_kl", "redshift_loss")  # that Li 2024 shows as functions of redshift

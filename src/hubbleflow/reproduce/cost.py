@@ -20,7 +20,7 @@ def estimate(galaxies: GalaxySet, recipe: Recipe, n: int) -> tuple[float, float]
     """Seconds of training and of drawing n galaxies, one network of the recipe's size on this machine's CPU."""
     recipe, kind = recipe.with_defaults(), get_model(recipe.model)
     conditions = Conditions.fit(recipe.conditions or (), galaxies)
-    model = kind(**(kind.arguments(TrainingSet(len(galaxies.bands), galaxies.image_size, conditions, 0.5)) | kind.at_scale(recipe.scale)))
+    model = kind(**kind.arguments_at(TrainingSet(len(galaxies.bands), galaxies.image_size, conditions, 0.5), recipe.scale))
     x = torch.randn(STAMPS, len(galaxies.bands), galaxies.image_size, galaxies.image_size)
     c = conditions.encode({name: galaxies.column(name)[:STAMPS] for name in conditions.names}, extrapolate=True)
     seconds = []
@@ -29,7 +29,7 @@ def estimate(galaxies: GalaxySet, recipe: Recipe, n: int) -> tuple[float, float]
         model.loss(x, c, torch.Generator().manual_seed(0)).backward()
         seconds.append((time.perf_counter() - started) / STAMPS)
     training = 60 * recipe.minutes if recipe.minutes else min(seconds) * (recipe.steps or 1) * (recipe.batch_size or 1)
-    return training, min(seconds) * FORWARD * n * kind.steps if issubclass(kind, GenerativeModel) else 0.0
+    return training, min(seconds) * FORWARD * n * kind.default_steps() if issubclass(kind, GenerativeModel) else 0.0
 
 
 def in_words(seconds: float) -> str:

@@ -158,7 +158,7 @@ PAPERS = {
                 Column("category_colour_ks", "colour, KS"),
                 Column("category_size_ks", "size, KS"),
                 Column(
-                    "recognised",
+                    "category_accuracy",
                     "recognised",
                     note="share of galaxies that a classifier, trained on the real ones, takes for what they are",
                 ),

@@ -30,7 +30,7 @@ from hubbleflow.errors import InputError
 from hubbleflow.files import atomic_path, write_json
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
-from hubbleflow.judge import RedshiftJudge, judge_recipe
+from hubbleflow.judge import CategoryJudge, RedshiftJudge, judge_recipe
 from hubbleflow.measure import Recipe as MeasureRecipe
 from hubbleflow.measure import measure_file
 from hubbleflow.metrics import evaluate
@@ -43,7 +43,6 @@ from hubbleflow.reproduce.comparison import Comparison, Entry
 from hubbleflow.reproduce.cost import estimate, in_words
 from hubbleflow.reproduce.page import page
 from hubbleflow.reproduce.paper import Paper
-from hubbleflow.reproduce.recognised import recognised
 from hubbleflow.reproduce.settings import Settings
 from hubbleflow.reproduce.stages import Stages
 from hubbleflow.simulate import simulate
@@ -251,13 +250,8 @@ class Reproduction:
         reader = Predictor.load(self.folder / "judge", best_device())
         seen = f"{reader.training['n']:,} real galaxies, none of which it judges"
         note = f"the judge is a {reader.title} after {reader.progress['steps']} steps on {seen}"
-        if self.paper.condition == "redshift":
-            judge = RedshiftJudge(reader, note, real)
-            real, made = judge.read(real), judge.read(made)
-        report = evaluate(real, made, seed=self.settings.seed)
-        if self.paper.condition == "category":
-            found = recognised(reader, real, made, report)
-            report = replace(report, results={**report.results, found.name: found})
+        judge = (RedshiftJudge if self.paper.condition == "redshift" else CategoryJudge)(reader, note, real)
+        report = evaluate(judge.read(real), judge.read(made), seed=self.settings.seed, features=judge.features)
         write_report(replace(report, notes=(note, *report.notes)), folder / "report")
 
     # -- what is written --------------------------------------------------------------------------------------------------------
@@ -324,7 +318,7 @@ def _training_words(kind: type[Model]) -> str:
 
 def _own_steps(name: str) -> int:
     kind = get_model(name)
-    return kind.steps if issubclass(kind, GenerativeModel) else 1
+    return kind.default_steps() if issubclass(kind, GenerativeModel) else 1
 
 
 def _usable(galaxies: GalaxySet, condition: str) -> GalaxySet:
