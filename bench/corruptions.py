@@ -48,8 +48,9 @@ class Corruption:
     table: Callable[[GalaxySet, GalaxySet], GalaxySet] | None = None
 
 
-def mock(n: int, seed: int, corruption: Corruption | None = None, training: GalaxySet | None = None) -> GalaxySet:
-    """n galaxies of the mock sky, corrupted or not, in memory, with nothing but redshift, kind and number in the table.
+def mock(n: int, seed: int, corruption: Corruption | None = None) -> GalaxySet:
+    """n galaxies of the mock sky, corrupted or not, in memory, with nothing but redshift, kind and number in the table; what is done to a
+    finished set (`Corruption.table`) is left to the caller.
 
     What a generator does not bring is left out (PSF, truth), so that both sides of a comparison are measured alike.
     """
@@ -75,11 +76,7 @@ def mock(n: int, seed: int, corruption: Corruption | None = None, training: Gala
         images.append(light + (noise if what.noise is None else what.noise(noise)))
         tables.append({"object_id": rows} | scene.columns)
     columns = {name: np.concatenate([table[name] for table in tables]) for name in ("object_id", "redshift", "category")}
-    galaxies = GalaxySet(np.concatenate(images), SURVEY, columns)
-    if what.table is not None:
-        assert training is not None
-        galaxies = what.table(galaxies, training)
-    return galaxies
+    return GalaxySet(np.concatenate(images), SURVEY, columns)
 
 
 # -- to what is drawn ------------------------------------------------------------------------------------------------------------

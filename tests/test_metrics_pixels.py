@@ -204,6 +204,25 @@ def test_wasserstein_of_many_columns_is_scipys(sizes):
         assert ours[0] == pytest.approx(theirs[0], rel=1e-9)
 
 
+def test_the_examples_of_the_docs():
+    n = 60
+    columns = {"redshift": np.linspace(0, 1, n)}
+    noise = np.random.default_rng(0).normal(0, 1, (n, 1, 64, 64)).astype(np.float32)
+    pixels = [{**power_columns(x, ONE), **sky_columns(x, ONE)} for x in (noise, np.float32(1.1) * noise)]
+    real, made = (Sample(ONE, columns, {}, found) for found in pixels)
+    prepared = METRICS["power_spectrum_sky"].prepare(real, made, choose_bins(real, made))
+    same = prepared.statistic(prepared.real, prepared.real_bins, prepared.generated, prepared.generated_bins)
+    assert same.overall == pytest.approx(2 * np.log(1.1), abs=1e-4) and round(2 * np.log(1.1), 2) == 0.19
+    bright = np.outer(np.exp(np.random.default_rng(0).normal(9, 1, n)), [1, 1, 2, 1, 1])
+    shares = [{f"{band}_core_flux": x[:, number] for number, band in enumerate(HSC.bands)} for x in (bright, bright[:, [0, 2, 1, 3, 4]])]
+    real, made = (Sample(HSC, columns, {f"{band}_noise": np.ones(n) for band in HSC.bands}, found) for found in shares)
+    prepared = METRICS["w1_band_shares"].prepare(real, made, choose_bins(real, made))
+    swapped = prepared.statistic(prepared.real, prepared.real_bins, prepared.generated, prepared.generated_bins)
+    assert swapped.overall == pytest.approx(2 * np.log(2) / 5, rel=1e-3) and round(2 * np.log(2) / 5, 2) == 0.28
+    x = np.sqrt(2 * np.log(1.1) / (1 - 1.1**-2))  # where both Gaussians' densities are equal
+    assert round(float(norm.cdf(x) - norm.cdf(x / 1.1)), 3) == 0.023 and round(float(norm.cdf(0.75)), 2) == 0.77
+
+
 # -- the classifier -----------------------------------------------------------------------------------------------------------------------
 def test_the_classifier_reaches_what_two_gaussians_allow():
     rng = np.random.default_rng(0)

@@ -183,3 +183,11 @@ def test_what_is_missing_is_said(report):
     assert any("stamp size" in note for note in other.notes) and not other.results["memorisation"].computed
     blind = replace(report.real, pixels={})
     assert "images" in judge(METRICS["duplicates"], blind, report.generated, report.bins).note
+
+
+def test_real_galaxies_are_no_copies_of_each_other_nor_of_their_deeper_exposures(shared_data):
+    with np.load(shared_data / "hsc_two_depths" / "hsc_wide_deep_64.npz") as stamps:
+        wide, deep = (GalaxySet(stamps[depth][:, None].astype("f4"), HSC) for depth in ("wide", "deep"))
+    assert len(wide) == 600 and twins(wide, 600)["twin"].sum() == 0
+    found = nearest(wide, deep)
+    assert (found.row == np.arange(600)).mean() > 0.98 and not is_copy(found).any()  # the same galaxies under another noise
