@@ -12,6 +12,7 @@ from scipy.stats import cramervonmises, kstest
 from typer.testing import CliRunner
 
 from hubbleflow.cli import app
+from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.judge import CategoryJudge, RedshiftJudge
 from hubbleflow.metrics import Sample, all_metrics
@@ -207,6 +208,21 @@ def test_a_bias_keeps_its_sign_where_it_is_compared() -> None:
     nearer, further = (replace(real, predicted_redshift=real.redshift + sign * 0.02 * (1 + real.redshift)) for sign in (-1, 1))
     found = results(nearer, further, ("redshift_bias",))["redshift_bias"]
     assert found.value == pytest.approx(0.02) and found.real == pytest.approx(0.02) and found.distance == pytest.approx(0.04)
+
+
+def test_a_named_model_is_opened_before_another_is_trained(road: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: object) -> None:
+        raise AssertionError("a judge was trained although a model that was named is wrong")
+
+    monkeypatch.setattr("hubbleflow.judge._trained", train)
+    monkeypatch.setattr("hubbleflow.judge.FEWEST", 1)
+    for option, folder, things in (
+        ("--category-model", "redshift-density", "categories"),
+        ("--redshift-model", "category-cnn", "redshifts"),
+    ):
+        words = ("evaluate", road / "real.h5", road / "made.h5", tmp_path / "report", option, road / folder, "--cache", tmp_path / "cache")
+        ended = CliRunner().invoke(app, [*map(str, words)], standalone_mode=False)
+        assert isinstance(ended.exception, InputError) and f"not {things}" in str(ended.exception)
 
 
 def test_both_judges_through_the_command(road: Path, tmp_path: Path) -> None:

@@ -490,8 +490,10 @@ def evaluate(
     make_folder(report)
     kept = Cache.opened(cache, not no_cache)
     seen = perceived(perception, inception, (sky.survey, made.survey))
-    judge = RedshiftJudge.of(sky, made, report, redshift_model, judge_steps, seed, kept, workers)
-    sorter = CategoryJudge.of(sky, made, report, category_model, judge_steps, seed, kept, workers)
+    # Models that were named are opened before any is trained: what is wrong with them is told at once.
+    named = sorted(((RedshiftJudge, redshift_model), (CategoryJudge, category_model)), key=lambda pair: pair[1] is None)
+    judges = {kind: kind.of(sky, made, report, model, judge_steps, seed, kept, workers) for kind, model in named}
+    judge, sorter = judges[RedshiftJudge], judges[CategoryJudge]
     sky, made = (sorter.read(judge.read(galaxies)) for galaxies in (sky, made))
     found = run(sky, made, seed=seed, features=judge.features, cache=kept, workers=workers, image_features=seen, training=learnt)
     found = replace(found, notes=(*assumed, *filter(None, (judge.note, sorter.note)), *found.notes))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hubbleflow.measured_table import MeasuredTable
+from hubbleflow.metrics.bins import UNKNOWN
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -102,11 +103,11 @@ def pictures_of(galaxies: GalaxySet, rows: Int[np.ndarray, " k"], prefix: str = 
 def label_of(galaxies: GalaxySet, row: int) -> str:
     """ "z = 0.42", the category, both, or nothing."""
     z, category = galaxies.redshift[row], str(galaxies.category[row])
-    return ", ".join(filter(None, [f"z = {z:.2f}" if np.isfinite(z) else "", category if category not in ("nan", "None") else ""]))
+    return ", ".join(filter(None, [f"z = {z:.2f}" if np.isfinite(z) else "", category if category not in UNKNOWN else ""]))
 
 
 def _categories(real: GalaxySet, generated: GalaxySet, rng: np.random.Generator) -> dict[str, tuple[Pictures, Pictures]]:
-    names = sorted((set(real.category) & set(generated.category)) - {"", "nan", "None"})[:MOST_CATEGORIES]
+    names = sorted((set(real.category) & set(generated.category)) - UNKNOWN)[:MOST_CATEGORIES]
     sheets = {}
     for name in names:
         rows = [rng.permutation(np.flatnonzero(s.category == name))[:A_CATEGORY] for s in (real, generated)]
