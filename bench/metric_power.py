@@ -15,9 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from corruptions import CORRUPTIONS, Corruption, mock
@@ -29,6 +29,9 @@ from hubbleflow.judge import RedshiftJudge, judge_recipe
 from hubbleflow.measure import measure_file
 from hubbleflow.metrics import evaluate
 from hubbleflow.watch import train
+
+if TYPE_CHECKING:
+    from hubbleflow.metrics.streaming import Features
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "metric_power.md"
 SKY, TRAINING, POOL = 11, 13, 14  # seeds
@@ -78,9 +81,11 @@ def half(n: int, number: int, corruption: Corruption | None = None, training: Ga
     return what.table(galaxies, training)
 
 
-def z_of(real: GalaxySet, generated: GalaxySet, judge: RedshiftJudge, training: GalaxySet, seed: int) -> dict[str, float | None]:
+def z_of(
+    real: GalaxySet, generated: GalaxySet, features: Mapping[str, Features], training: GalaxySet, seed: int
+) -> dict[str, float | None]:
     """z of every metric."""
-    report = evaluate(judge.read(real), judge.read(generated), seed=seed, features=judge.features, training=training, workers=2)
+    report = evaluate(real, generated, seed=seed, features=features, training=training)
     return {name: result.z for name, result in report.results.items()}
 
 
@@ -114,17 +119,23 @@ def main() -> None:
         name = corruption.name.replace(" ", "_").replace("%", "percent").replace(",", "")
         generated = measured(out / f"{name}.h5", lambda c=corruption: half(n, 1, c, training))
         judge = judge_of(real, generated)
-        columns[corruption.name] = kept(out / f"{name}.json", lambda g=generated, j=judge: z_of(real, g, j, training, 0))
+        columns[corruption.name] = kept(
+            out / f"{name}.json", lambda g=generated, j=judge: z_of(j.read(real), j.read(g), j.features, training, 0)
+        )
         best = sorted(((z, metric) for metric, z in columns[corruption.name].items() if z is not None), reverse=True)[:4]
         print(f"{corruption.name:28s}", ", ".join(f"{metric} {z:.1f}" for z, metric in best), flush=True)
 
+    # The network looks at each galaxy of the pool once, not in each of a hundred comparisons.
     pool = measured(out / "pool.h5", lambda: mock(max(POOL_GALAXIES, 2 * n), POOL))
+    judge = judge_of(pool, real)
+    pool = judge.read(pool)
+    seen = {name: function(pool) for name, function in judge.features.items()}
+    features = {name: lambda galaxies, table=table: table[galaxies.columns["object_id"]] for name, table in seen.items()}
     null: list[dict[str, float | None]] = []
     for number in range(arguments.null):
         order = np.random.default_rng([POOL, number]).permutation(len(pool))
         a, b = pool[np.sort(order[:n])], pool[np.sort(order[n : 2 * n])]
-        judge = judge_of(a, b)
-        null.append(kept(out / f"null-{number:03d}.json", lambda a=a, b=b, j=judge, s=number: z_of(a, b, j, training, s)))
+        null.append(kept(out / f"null-{number:03d}.json", lambda a=a, b=b, s=number: z_of(a, b, features, training, s)))
         print(f"real against real {number + 1} of {arguments.null}", file=sys.stderr, flush=True)
     with atomic_path(arguments.document) as temporary:
         temporary.write_text(document(columns, null, n), encoding="utf-8")
