@@ -2,10 +2,11 @@
 
     python bench/metric_power.py [--n 2000] [--null 100] [--out runs/metric_power] [--document docs/metric_power.md]
 
-Real galaxies are a random half of 4,000 of the mock sky, generated ones the other half, corrupted (corruptions.py): halves, because each
-seed has pointings of its own, and with them seeing. 4,000 of another seed are what a generator would have been trained on, and what the
-redshift CNN was. Both sides are measured alike, without a PSF of their own. What is printed is z: how far the distance lies above real
-against real, in its scatter. The last column repeats real against real: 2,000 against 2,000 others of 8,000, and how often z exceeded 3.
+2,000 generated galaxies are held against 2,000 real ones, and these against 2,000 other real ones: that takes 4,000 real ones. All
+are of one mock sky of 6,000, in random order, because each seed has pointings of its own, and with them seeing; the generated ones are
+corrupted (corruptions.py). 4,000 of another seed are what a generator would have been trained on, and what the redshift CNN was. Both
+sides are measured alike, without a PSF of their own. What is printed is z: how far the distance lies above real against real, in its
+scatter. The last column repeats real against real with --n-null galaxies a side, drawn from 8,000, and says how often z exceeded 3.
 
 It may be stopped and started again: sets, the network and finished comparisons stand in --out.
 """
@@ -71,11 +72,11 @@ def measured(path: Path, make: Callable[[], GalaxySet]) -> GalaxySet:
     return GalaxySet.open(path)
 
 
-def half(n: int, number: int, corruption: Corruption | None = None, training: GalaxySet | None = None) -> GalaxySet:
-    """One of the two random halves of 2 n galaxies, corrupted or not."""
-    rows = np.sort(np.random.default_rng(SKY).permutation(2 * n)[number * n : (number + 1) * n])
+def part(n: int, rows: slice, corruption: Corruption | None = None, training: GalaxySet | None = None) -> GalaxySet:
+    """Some of 3 n galaxies in random order, corrupted or not."""
+    chosen = np.sort(np.random.default_rng(SKY).permutation(3 * n)[rows])
     what = corruption or Corruption("nothing")
-    galaxies = mock(2 * n, SKY, what)[rows]
+    galaxies = mock(3 * n, SKY, what)[chosen]
     if what.table is None or training is None:
         return galaxies
     return what.table(galaxies, training)
@@ -101,13 +102,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--null", type=int, default=100, help="comparisons of real against real")
+    parser.add_argument("--n-null", type=int, default=1000, help="galaxies a side of those")
     parser.add_argument("--out", type=Path, default=Path("runs/metric_power"))
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     arguments = parser.parse_args()
     out, n = arguments.out, arguments.n
     out.mkdir(parents=True, exist_ok=True)
     training = measured(out / "training.h5", lambda: mock(TRAINING_GALAXIES, TRAINING))
-    real = measured(out / "real.h5", lambda: half(n, 0))
+    real = measured(out / "real.h5", lambda: part(n, slice(2 * n)))
     train(training, out / "judge", judge_recipe(1, steps=JUDGE_STEPS), resume=True, sheets=False)
     cache = Cache.opened(out / "cache", True)
 
@@ -117,7 +119,7 @@ def main() -> None:
     columns: dict[str, dict[str, float | None]] = {}
     for corruption in (Corruption("nothing"), *CORRUPTIONS):
         name = corruption.name.replace(" ", "_").replace("%", "percent").replace(",", "")
-        generated = measured(out / f"{name}.h5", lambda c=corruption: half(n, 1, c, training))
+        generated = measured(out / f"{name}.h5", lambda c=corruption: part(n, slice(2 * n, 3 * n), c, training))
         judge = judge_of(real, generated)
         columns[corruption.name] = kept(
             out / f"{name}.json", lambda g=generated, j=judge: z_of(j.read(real), j.read(g), j.features, training, 0)
@@ -126,7 +128,8 @@ def main() -> None:
         print(f"{corruption.name:28s}", ", ".join(f"{metric} {z:.1f}" for z, metric in best), flush=True)
 
     # The network looks at each galaxy of the pool once, not in each of a hundred comparisons.
-    pool = measured(out / "pool.h5", lambda: mock(max(POOL_GALAXIES, 2 * n), POOL))
+    few = arguments.n_null
+    pool = measured(out / "pool.h5", lambda: mock(max(POOL_GALAXIES, 3 * few), POOL))
     judge = judge_of(pool, real)
     pool = judge.read(pool)
     seen = {name: function(pool) for name, function in judge.features.items()}
@@ -134,20 +137,21 @@ def main() -> None:
     null: list[dict[str, float | None]] = []
     for number in range(arguments.null):
         order = np.random.default_rng([POOL, number]).permutation(len(pool))
-        a, b = pool[np.sort(order[:n])], pool[np.sort(order[n : 2 * n])]
+        a, b = pool[np.sort(order[: 2 * few])], pool[np.sort(order[2 * few : 3 * few])]
         null.append(kept(out / f"null-{number:03d}.json", lambda a=a, b=b, s=number: z_of(a, b, features, training, s)))
         print(f"real against real {number + 1} of {arguments.null}", file=sys.stderr, flush=True)
     with atomic_path(arguments.document) as temporary:
-        temporary.write_text(document(columns, null, n), encoding="utf-8")
+        temporary.write_text(document(columns, null, n, few), encoding="utf-8")
     print(f"{arguments.document}")
 
 
-def document(columns: dict[str, dict[str, float | None]], null: list[dict[str, float | None]], n: int) -> str:
+def document(columns: dict[str, dict[str, float | None]], null: list[dict[str, float | None]], n: int, few: int) -> str:
     """The page: what was caught by what, the whole table, and real against real."""
     text = ["# What the metrics find", "", "    python bench/metric_power.py", ""]
     text += [
-        f"z of every metric for {n:,} real against {n:,} generated galaxies of the mock sky, where the generated ones are wrong in one",
-        f"known way; z above {CAUGHT:g} counts as found. Bold: metrics whose name says what is wrong.",
+        f"z of every metric for {n:,} generated against {n:,} real galaxies of the mock sky (of {2 * n:,}, so that real against real has",
+        f"the same sizes), where the generated ones are wrong in one known way; z above {CAUGHT:g} counts as found. Bold: metrics whose",
+        "name says what is wrong.",
         "",
         "| what was done | found by a metric that names it | the three largest z |",
         "|---|---|---|",
@@ -166,7 +170,7 @@ def document(columns: dict[str, dict[str, float | None]], null: list[dict[str, f
     if looks:
         text += [
             "",
-            f"Real against real, {len(null)} times {n:,} against {n:,}: of {len(looks):,} values of z "
+            f"Real against real, {len(null)} times {few:,} against {few:,}: of {len(looks):,} values of z "
             + " and ".join(f"{number} ({100 * number / len(looks):.2f} %) exceed {limit:g}" for limit, number in over.items())
             + " (a Gaussian's: 2.28 % and 0.13 %).",
         ]
