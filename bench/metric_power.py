@@ -29,6 +29,8 @@ from hubbleflow.galaxies import GalaxySet
 from hubbleflow.judge import RedshiftJudge, judge_recipe
 from hubbleflow.measure import measure_file
 from hubbleflow.metrics import evaluate
+from hubbleflow.metrics.corrections import tail_probability
+from hubbleflow.metrics.splits import SPLITS
 from hubbleflow.watch import train
 
 if TYPE_CHECKING:
@@ -172,7 +174,9 @@ def document(columns: dict[str, dict[str, float | None]], null: list[dict[str, f
             "",
             f"Real against real, {len(null)} times {few:,} against {few:,}: of {len(looks):,} values of z "
             + " and ".join(f"{number} ({100 * number / len(looks):.2f} %) exceed {limit:g}" for limit, number in over.items())
-            + " (a Gaussian's: 2.28 % and 0.13 %).",
+            + f" (by Student's t, with a scatter known from {SPLITS} splits: "
+            + " and ".join(f"{100 * tail_probability(limit, SPLITS):.2f} %" for limit in over)
+            + ").",
         ]
     head = ["metric", *columns, *(["real against real: above 3"] if null else [])]
     text += ["", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]

@@ -44,6 +44,13 @@ class Precision(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class Spacing(StrEnum):
+    """Of a movie's frames."""
+
+    lookback = "lookback"
+    redshift = "redshift"
+
+
 def _version(shown: bool) -> None:
     if shown:
         print(f"hubbleflow {__version__}")
@@ -328,7 +335,7 @@ def train(
 
 @app.command()
 def generate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="the folder of a generator")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a generator: its folder, a shipped one's name, or hf://USER/NAME")],
     out: OutPath,
     n: Annotated[int | None, typer.Option("--n", "-n", help="how many galaxies")] = None,
     redshift: Annotated[str | None, typer.Option(help="0.5, or a range 0.1:2 (uniform), or a list 0.1,0.5,1")] = None,
@@ -341,7 +348,11 @@ def generate(
     guidance: Annotated[float, typer.Option(help="1 = as trained; above 1 exaggerates the conditions")] = 1.0,
     steps: Annotated[int | None, typer.Option(help="of the sampler")] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="dpm++2m, heun or euler; the papers' DDPMs also know ancestral (their default) and ddim")
+        str | None,
+        typer.Option(
+            help="dpm++2m (the default), dpm++3m, unipc, deis, ipndm, heun, euler, edm-stochastic, ancestral; the papers' DDPMs draw "
+            "ancestral by default"
+        ),
     ] = None,
     seed: Seed = 0,
     extrapolate: Annotated[bool, typer.Option("--extrapolate", help="allow conditions outside the trained range")] = False,
@@ -355,10 +366,11 @@ def generate(
     from hubbleflow.galaxies import GalaxySet
     from hubbleflow.generator import Generator
     from hubbleflow.precision import best_device
+    from hubbleflow.pretrained import find_model
     from hubbleflow.report.colour import sheet as draw
     from hubbleflow.watch import counting
 
-    generator = Generator.load(model, device or best_device())
+    generator = Generator.load(find_model(model), device or best_device())
     if like is not None and out.exists() and like.exists() and out.samefile(like):
         raise InputError(f"{out} is the set whose conditions are asked for: give the generated one another name")
     if like is not None:
@@ -385,6 +397,78 @@ def generate(
     if sheet is not None:
         draw(galaxies[:64], sheet)
     _report(galaxies)
+
+
+@app.command()
+def evolve(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a generator: its folder, a shipped one's name, or hf://USER/NAME")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.mp4", help="a movie, .mp4 or .gif, or a cube of numbers, .fits")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="how many galaxies; 8, or one where --seed is given")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="of the first of them, the next ones following; 1")] = None,
+    redshift: Annotated[
+        str | None, typer.Option(help="from where to where, e.g. 3:0.1; from 99 to 1 % of the trained redshifts, as time goes")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=2, help="how many redshifts")] = 60,
+    spacing: Annotated[Spacing, typer.Option(help="whether frames are even in lookback time or in redshift")] = Spacing.lookback,
+    kind: Annotated[str | None, typer.Option(help="of galaxy, or several, comma-separated, which the galaxies take in turn")] = None,
+    population: Annotated[
+        Path | None, typer.Option(metavar="SET.h5", help="a measured set to compare with; 400 galaxies are drawn where not given")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="of the sampler")] = None,
+    sampler: Annotated[str | None, typer.Option(help="a deterministic one, see generate")] = None,
+    fps: Annotated[float, typer.Option(min=1, max=100, help="frames a second")] = 15.0,
+    extrapolate: Annotated[bool, typer.Option("--extrapolate", help="allow redshifts outside the trained range")] = False,
+    precision: Annotated[Precision, typer.Option(help="of the network")] = Precision.auto,
+    batch_size: Annotated[int, typer.Option(min=1, help="images at a time")] = 64,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...: a GPU where there is one")] = None,
+) -> None:
+    """Watch galaxies, each of one noise, through cosmic time, beside the population; measured frame by frame."""
+    from hubbleflow.asking import parse_conditions
+    from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.generator import Generator
+    from hubbleflow.movies import Population, asked_redshifts, check_movie_path
+    from hubbleflow.movies import evolve as run
+    from hubbleflow.precision import best_device
+    from hubbleflow.pretrained import find_model
+    from hubbleflow.report.evolution import write_evolution
+    from hubbleflow.report.evolution_words import summary
+    from hubbleflow.watch import counting
+
+    check_movie_path(out)
+    generator = Generator.load(find_model(model), device or best_device())
+    redshifts = asked_redshifts(generator, redshift, frames, spacing.value)
+    kinds = parse_conditions({"category": kind}, None, 0, generator.conditions)["category"] if kind is not None else None
+    first, n = (1 if seed is None else seed), seeds or (8 if seed is None else 1)
+    others = None
+    if population is not None:
+        sky = GalaxySet.open(population)
+        generator.check_survey(sky, "as the population")
+        others = Population.measured(sky, redshifts, kinds)
+    track = run(
+        generator,
+        range(first, first + n),
+        redshifts,
+        kinds,
+        steps=steps,
+        sampler=sampler,
+        extrapolate=extrapolate,
+        precision=precision.value,
+        batch_size=batch_size,
+        progress=True,
+    )
+    others = others or Population.generated(
+        generator,
+        track,
+        steps=steps,
+        sampler=sampler,
+        extrapolate=extrapolate,
+        precision=precision.value,
+        batch_size=batch_size,
+        progress=True,
+    )
+    with counting("drawing frames", frames) as on_progress:
+        write_evolution(track, out, others, fps, on_progress)
+    print(f"{out}: {summary(track, others)}")
 
 
 @app.command()
@@ -420,7 +504,9 @@ def measure(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="the folder of a model that reads galaxies")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="a model that reads galaxies: its folder, a shipped one's name, or hf://USER/NAME")
+    ],
     galaxies: SetPath,
     out: Annotated[Path, typer.Argument(metavar="OUT.ecsv", help="the table to write: .ecsv, .fits, .csv or .parquet")],
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...: a GPU where there is one")] = None,
@@ -429,11 +515,12 @@ def predict(
     from hubbleflow.galaxies import GalaxySet
     from hubbleflow.precision import best_device
     from hubbleflow.predictor import Predictor
+    from hubbleflow.pretrained import find_model
     from hubbleflow.tables import check_table_path, write_table
     from hubbleflow.watch import counting
 
     check_table_path(out)
-    predictor, read = Predictor.load(model, device or best_device()), GalaxySet.open(galaxies)[:]
+    predictor, read = Predictor.load(find_model(model), device or best_device()), GalaxySet.open(galaxies)[:]
     with counting("reading galaxies", len(read)) as on_progress:
         found = predictor.columns(read, on_progress)
     read.columns |= found
@@ -527,11 +614,13 @@ def compare(
 
 
 @app.command()
-def info(path: Annotated[Path, typer.Argument(help="an HDF5 file of galaxies, or the folder of a model")]) -> None:
+def info(path: Annotated[Path, typer.Argument(help="an HDF5 file of galaxies, a model's folder, or the name of a shipped model")]) -> None:
     """What a set or a model is, in a few lines."""
     from hubbleflow.describe import describe
+    from hubbleflow.pretrained import ON_HUB, find_model, shipped
 
-    print(describe(path))
+    named = not path.exists() and (str(path) in shipped() or ON_HUB.fullmatch(str(path)))
+    print(describe(find_model(path) if named else path))
 
 
 @app.command()

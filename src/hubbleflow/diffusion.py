@@ -63,17 +63,33 @@ def edm_loss(
     return (column(weight) * (denoiser(x + column(sigma) * noise, sigma, c) - x) ** 2).mean()
 
 
-def guided(denoiser: Callable[[Tensor, Tensor, Tensor], Tensor], c: Float[Tensor, "n k"], guidance: float = 1.0) -> Denoise:
+def guided(
+    denoiser: Callable[[Tensor, Tensor, Tensor], Tensor],
+    c: Float[Tensor, "n k"],
+    guidance: float = 1.0,
+    weaker: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+) -> Denoise:
     """The denoiser at conditions c as a function of (x_t, sigma); or what else a network says of (x_t, noise level, c), as its noise.
 
     `guidance` w is classifier-free guidance (Ho & Salimans 2022): D_nothing + w (D_c - D_nothing). 1 is the model as trained, 0 ignores
     the conditions, > 1 exaggerates them, at twice the cost.
+
+    With a `weaker` denoiser (a smaller network, or one trained for less long) it is autoguidance (Karras et al. 2024, arXiv 2406.02507,
+    eq. 4): D_weaker + w (D - D_weaker), both at c. 1 is the better one alone, 0 the weaker, > 1 leads away from the errors that both make.
+
+    Example:
+        >>> good, weak = (lambda x_t, sigma, c: x_t + 1), (lambda x_t, sigma, c: x_t)
+        >>> guided(good, torch.zeros(1, 0), 2.0, weak)(torch.zeros(1, 1, 1, 1), torch.tensor(1.0)).item()
+        2.0
     """
 
     def denoise(x_t: Tensor, sigma: Tensor) -> Tensor:
         sigmas = sigma.expand(len(x_t))
         if guidance == 1.0:
             return denoiser(x_t, sigmas, c)
+        if weaker is not None:
+            without = weaker(x_t, sigmas, c)
+            return without if guidance == 0.0 else without + guidance * (denoiser(x_t, sigmas, c) - without)
         nothing = torch.full_like(c, torch.nan)
         if guidance == 0.0:
             return denoiser(x_t, sigmas, nothing)

@@ -7,7 +7,7 @@ again (to the rounding that a different batch shape makes in the matrix library)
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -36,7 +36,7 @@ class Generator(TrainedModel):
     Example (with a folder that `hubbleflow train` wrote)::
 
         generator = Generator.load("model")
-        galaxies = generator.sample({"redshift": [0.1, 0.5, 1.0, 2.0]}, seed=1)
+        galaxies = generator.sample(redshift=[0.1, 0.5, 1.0, 2.0], seed=1)
         galaxies.images      # (4, band, y, x) float32, linear flux
     """
 
@@ -77,6 +77,8 @@ class Generator(TrainedModel):
         n: int | None = None,
         seed: int = 0,
         *,
+        redshift: Any = None,
+        category: Any = None,
         steps: int | None = None,
         guidance: float = 1.0,
         sampler: str | None = None,
@@ -89,6 +91,7 @@ class Generator(TrainedModel):
             conditions: column name -> values, one a galaxy (or one for all, with `n`); a column left out is not asked for. None: n galaxies
                 with conditions from the training set's distribution.
             n: how many, where the conditions do not say.
+            redshift, category: the same as in `conditions`.
             seed: of the whole set.
             steps: of the sampler; the model's default where None.
             guidance: 1 = as trained, > 1 exaggerates the conditions.
@@ -98,7 +101,8 @@ class Generator(TrainedModel):
         Raises:
             InputError: conditions that the generator does not have, lengths that disagree, values outside the trained range.
         """
-        values = self.asked(conditions, n, seed)
+        named = {name: value for name, value in (("redshift", redshift), ("category", category)) if value is not None}
+        values = self.asked({**(conditions or {}), **named}, n, seed)
         blocks = list(
             self.draw(values, seed, steps=steps, guidance=guidance, sampler=sampler, extrapolate=extrapolate, precision=precision)
         )
@@ -154,10 +158,12 @@ class Generator(TrainedModel):
         precision: str = "auto",
         batch_size: int = BATCH,
         offset: int = 0,
+        seeds: Sequence[int] | None = None,
     ) -> Iterator[tuple[Float32[np.ndarray, "n band y x"], dict[str, np.ndarray]]]:
         """Yield (images, columns) batch by batch; `values` has one value a galaxy and column (see :meth:`asked`).
 
-        `offset` is the number of the first galaxy in its set: a set may be drawn in parts.
+        `offset` is the number of the first galaxy in its set: a set may be drawn in parts. `seeds`, one a galaxy, stand in the place of
+        those that `seed` and the galaxies' numbers make: one noise may be drawn under several conditions.
         """
         if steps is not None and steps < 1:
             raise InputError(f"the number of steps must be at least 1, got {steps}")
@@ -176,9 +182,9 @@ class Generator(TrainedModel):
         resolved = resolve_precision(precision, self.device)
         for first in range(0, len(c), batch_size):
             part = slice(first, first + batch_size)
-            seeds = galaxy_seeds(seed, offset + first, len(c[part]))
+            own = galaxy_seeds(seed, offset + first, len(c[part])) if seeds is None else seeds[part]
             with torch.inference_mode(), autocast(resolved, self.device):
-                y = model.sample(c[part].to(self.device), seeds, steps, guidance, sampler)
+                y = model.sample(c[part].to(self.device), own, steps, guidance, sampler)
                 images = self.stretch.inverse(y.float(), clip=True).cpu().numpy()
             columns = {names[name]: np.asarray(value)[part] for name, value in values.items()}
             columns["object_id"] = np.arange(offset + first, offset + first + len(images), dtype=np.int64)

@@ -97,7 +97,7 @@ class Judge:
             which = "real" if isinstance(real, MeasuredTable) else "generated"
             return cls(None, f"{cls.things} were not read from images: the {which} set is a table and has none", real)
         if model is not None:
-            predictor = Predictor.load(model)
+            predictor = Predictor.from_pretrained(model)
             if predictor.conditions.names != (cls.condition,):
                 raise InputError(f"{model} reads {', '.join(predictor.conditions.names)}, not {cls.things}: give {cls.advice}")
             for galaxies in (real, generated):

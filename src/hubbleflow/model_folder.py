@@ -1,7 +1,8 @@
 """A trained model on disk: a folder that can be opened without running anything it brings.
 
     config.json         format number, model name, every constructor argument, stretch, conditions, survey, data hash, seed, versions
-    model.safetensors   the averaged weights; its header repeats the SHA-256 of config.json, so that the two cannot drift apart
+    model.safetensors   the averaged weights, in float32 or float16; its header repeats the SHA-256 of config.json, so that the two cannot
+                        drift apart
     README.md           a model card written from the config
     train_state.pt      for resuming only; read with weights_only=True
     log.jsonl           one line of training a row
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -55,6 +57,23 @@ def write_folder(
             temporary.chmod((folder / CONFIG).stat().st_mode)  # safetensors lets nobody but the owner read
         except SafetensorError as error:  # how it reports a full disk
             raise OSError(str(error)) from error
+
+
+def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights to be kept in float16: half the bytes, eleven bits of each number; a model that is opened takes them back to float32.
+
+    Raises:
+        InputError: a number is too large for float16, whose largest is 65504.
+
+    Example:
+        >>> halved({"weight": torch.tensor([1.0, 0.1])})["weight"].float().tolist()
+        [1.0, 0.0999755859375]
+    """
+    short = {name: tensor.half() if tensor.dtype == torch.float32 else tensor for name, tensor in weights.items()}
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.equal(short[name].isfinite(), tensor.isfinite()):
+            raise InputError(f"weights {name!r} reach {tensor.abs().max().item():.3g}, more than float16 can hold: save them in float32")
+    return short
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import torch
@@ -18,9 +19,10 @@ from hubbleflow.conditions import Conditions
 from hubbleflow.errors import InputError
 from hubbleflow.files import content_hash, without_nan
 from hubbleflow.galaxies import GalaxySet
-from hubbleflow.model_folder import FORMAT, model_card, read_config, read_weights, write_folder
+from hubbleflow.model_folder import FORMAT, halved, model_card, read_config, read_weights, write_folder
 from hubbleflow.models import Model, get_model, model_names
 from hubbleflow.models.from_file import VARIABLE
+from hubbleflow.pretrained import SHELF, find_model, upload
 from hubbleflow.stretch import Stretch, stretch_from_dict
 from hubbleflow.survey import Survey
 
@@ -96,11 +98,29 @@ class TrainedModel:
             "versions": self.versions,
         }
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the folder (see :mod:`hubbleflow.model_folder`) and return its path."""
-        config = self.config()
-        write_folder(folder, config, self.model.state_dict(), self.progress, model_card(config, self.title, self.n_parameters))
+    def save(self, folder: str | os.PathLike[str], half: bool = False) -> Path:
+        """Write the folder (see :mod:`hubbleflow.model_folder`) and return its path; `half`: the weights in float16.
+
+        Raises:
+            InputError: the folder cannot be written, or a weight is too large for float16.
+        """
+        config, weights = self.config(), self.model.state_dict()
+        card = model_card(config, self.title, self.n_parameters)
+        write_folder(folder, config, halved(weights) if half else weights, self.progress, card)
         return Path(folder)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the folder as models are passed on: the weights in float16, two bytes a parameter."""
+        return self.save(folder, half=True)
+
+    def push_to_hub(self, repository: str, private: bool = False, token: str | None = None) -> str:
+        """Put the model, as :meth:`save_pretrained` writes it, into the repository USER/NAME of the Hugging Face hub; returns its address.
+
+        Raises:
+            InputError: see :func:`hubbleflow.pretrained.upload`.
+        """
+        with TemporaryDirectory(prefix="hubbleflow-") as folder:
+            return upload(self.save_pretrained(folder), repository, private=private, token=token)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Self:
@@ -133,6 +153,23 @@ class TrainedModel:
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
             raise InputError(f"{folder} does not fit together: {str(error).splitlines()[0]}") from error
         return trained.to(device)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], device: str | torch.device = "cpu", *, revision: str | None = None, shelf: Path = SHELF
+    ) -> Self:
+        """Open a model by its name: a folder's, that of one which ships with the package, or USER/NAME of the Hugging Face hub.
+
+        Args:
+            name: see :func:`hubbleflow.pretrained.find_model`.
+            device: where the network is to be.
+            revision: of a repository of the hub.
+            shelf: where the shipped models are.
+
+        Raises:
+            InputError: there is no such model, it could not be downloaded, or see :meth:`load`.
+        """
+        return cls.load(find_model(name, shelf, hub=True, revision=revision), device)
 
     def check_survey(self, galaxies: GalaxySet, purpose: str) -> None:
         """Refuse galaxies of another survey, other bands or another stamp size.

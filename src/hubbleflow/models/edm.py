@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from hubbleflow.diffusion import EdmDenoiser, edm_loss, guided, seeded_noise
-from hubbleflow.errors import InputError
+from hubbleflow.diffusion import EdmDenoiser, NoiseStreams, edm_loss, guided
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
 from hubbleflow.networks.patch_unet import PatchUNet
-from hubbleflow.sampling import SAMPLERS, karras_sigmas
+from hubbleflow.sampling import follow, karras_sigmas
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -85,10 +84,18 @@ class Edm(GenerativeModel):
     def sample(
         self, c: Float[Tensor, "n k"], seeds: Sequence[int], steps: int | None = None, guidance: float = 1.0, sampler: str | None = None
     ) -> Float[Tensor, "n band y x"]:
-        """Follow the probability flow from each galaxy's own noise."""
+        """Follow the probability flow from each galaxy's own noise.
+
+        Args:
+            c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler, 20 where not given. guidance: 1 = as trained;
+            another value needs a training with dropped conditions. sampler: one of :data:`hubbleflow.sampling.SAMPLERS`; where not given,
+            "dpm++2m".
+
+        Raises:
+            InputError: no such sampler.
+        """
         sampler = sampler or "dpm++2m"
-        if sampler not in SAMPLERS:
-            raise InputError(f"unknown sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}")
         sigmas = karras_sigmas(steps or self.default_steps(sampler), self.sigma_min, self.sigma_max)
-        x = self.sigma_max * seeded_noise(seeds, self.shape).to(c.device)
-        return SAMPLERS[sampler](guided(self.denoiser, c, guidance), x, sigmas)
+        streams = NoiseStreams(seeds, self.shape)
+        x = self.sigma_max * streams().to(c.device)
+        return follow(sampler, guided(self.denoiser, c, guidance), x, sigmas, streams)

@@ -19,7 +19,7 @@ from hubbleflow.ddpm import DiscreteProcess, ancestral, ddim, denoiser_of, noise
 from hubbleflow.diffusion import NoiseStreams, guided
 from hubbleflow.errors import InputError
 from hubbleflow.models.model import GenerativeModel, TrainingSet
-from hubbleflow.sampling import SAMPLERS, karras_sigmas
+from hubbleflow.sampling import SAMPLERS, follow, karras_sigmas
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -96,14 +96,15 @@ class NoisePredictionModel(GenerativeModel):
         Args:
             c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler; all thousand of the ancestral one, 50 of another,
             where not given. guidance: 1 = as trained; another value needs a training with dropped conditions. sampler: "ancestral" (the
-            papers', and the default), "ddim", or "dpm++2m", "heun", "euler" between Karras's noise levels.
+            papers', and the default) or "ddim" in the process's own steps, or another of :data:`hubbleflow.sampling.SAMPLERS` between
+            Karras's noise levels.
 
         Raises:
             InputError: no such sampler; too many steps.
         """
         sampler = sampler or "ancestral"
         if sampler not in DISCRETE and sampler not in SAMPLERS:
-            raise InputError(f"unknown sampler {sampler!r}: choose one of {', '.join([*DISCRETE, *SAMPLERS])}")
+            raise InputError(f"unknown sampler {sampler!r}: choose one of {', '.join(dict.fromkeys([*DISCRETE, *SAMPLERS]))}")
         steps = steps or self.default_steps(sampler)
         streams = NoiseStreams(seeds, self.shape)
         x = streams().to(c.device)
@@ -113,4 +114,4 @@ class NoisePredictionModel(GenerativeModel):
         levels = self.process.sigmas(self.process.steps)
         sigmas = karras_sigmas(steps, float(levels[-2]), float(levels[0]))
         denoise = guided(denoiser_of(self.predict_noise, self.process), c, guidance)
-        return SAMPLERS[sampler](denoise, x * float(1 + sigmas[0] ** 2) ** 0.5, sigmas)
+        return follow(sampler, denoise, x * float(1 + sigmas[0] ** 2) ** 0.5, sigmas, streams)
