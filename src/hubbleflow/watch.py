@@ -72,6 +72,9 @@ def train(
         )
     if training.step:
         print(f"resuming {folder} at step {training.step}", file=sys.stderr)
+    if training.progress >= 1:
+        print(f"{folder} has been trained to its end", file=sys.stderr)
+        return training
     with _interrupt_between_steps() as interrupted:
         _follow(training, sheets, tensorboard, interrupted)
     if interrupted and training.progress < 1:
