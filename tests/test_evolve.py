@@ -40,6 +40,7 @@ from hubbleflow.movies import (
     write_cube,
     write_film,
 )
+from hubbleflow.movies.redshifts import kpc_per_arcsec
 from hubbleflow.movies.trend import Trend
 from hubbleflow.report.evolution import frames, gallery, plotted, write_evolution
 from hubbleflow.report.evolution_words import summary
@@ -203,6 +204,10 @@ def test_what_cannot_evolve_is_refused() -> None:
     refused("different seeds", evolve, known(), [], z)
     refused("at least two redshifts", evolve, known(), [1], [0.5])
     refused("expected \\(2, 2, band", Track.of, np.zeros((1, 2, 5, 8, 8), np.float32), z, (1, 2), HSC)
+
+
+def test_times_of_no_redshifts_are_none() -> None:
+    assert lookback_time_gyr(np.empty(0)).shape == kpc_per_arcsec(np.empty(0)).shape == (0,)
 
 
 def test_kinds_are_taken_in_turn() -> None:

@@ -21,6 +21,7 @@ SMALLER = {
     "--n 64": "--n 4",
     "made.h5 --n 4": "made.h5 --n 4 --steps 2",
     "--like test.h5": "--like test.h5 --steps 2",
+    "--seeds 4": "--seeds 2 --frames 3 --steps 2",
     "n=500": "n=120",
     "steps=20)": "steps=3)",
 }
@@ -59,13 +60,14 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     module.make_tiny(tmp_path / "5x64x64_training_with_morphology.hdf5", n=20)
     commands = [shlex.split(line, comments=True) for line in block("sh").splitlines() if line.strip()]
     assert [words[1] for words in commands] == [
-        *("simulate", "import", "train", "generate", "generate", "measure", "evaluate", "info", "models", "clean")
+        *("simulate", "import", "train", "generate", "generate", "evolve", "measure", "evaluate", "info", "models", "clean")
     ]
     for words in commands:
         run([sys.executable, "-m", *words], tmp_path)
         if words[1] == "simulate":  # the README's user brings a test set of his own
             run([sys.executable, "-m", "hubbleflow", "simulate", "test.h5", "--n", "40", "--seed", "2"], tmp_path)
-    assert (tmp_path / "report" / "metrics.json").exists() and (tmp_path / "made.png").exists() and (tmp_path / "made.ecsv").exists()
+    for name in ("report/metrics.json", "made.png", "made.ecsv", "evolving.gif"):
+        assert (tmp_path / name).exists(), name
 
 
 def test_everything_the_readme_points_to_is_there() -> None:

@@ -437,8 +437,10 @@ def evolve(
     check_movie_path(out)
     generator = Generator.load(find_model(model), device or best_device())
     redshifts = asked_redshifts(generator, redshift, frames, spacing.value)
-    kinds = parse_conditions({"category": kind}, None, 0, generator.conditions)["category"] if kind is not None else None
     first, n = (1 if seed is None else seed), seeds or (8 if seed is None else 1)
+    kinds = None
+    if kind is not None:  # of a word for several kinds no more than there are galaxies
+        kinds = parse_conditions({"category": kind}, None, 0, generator.conditions)["category"][: max(n, kind.count(",") + 1)]
     others = None
     if population is not None:
         sky = GalaxySet.open(population)

@@ -34,7 +34,8 @@ def lookback_time_gyr(z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         >>> lookback_time_gyr(np.array([0.0, 1.0])).round(2).tolist()
         [0.0, 7.94]
     """
-    return np.asarray(Planck18.lookback_time(np.asarray(z, float)).value)
+    z = np.asarray(z, float)
+    return np.asarray(Planck18.lookback_time(z).value) if z.size else z  # astropy refuses none
 
 
 def kpc_per_arcsec(z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -44,7 +45,8 @@ def kpc_per_arcsec(z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         >>> kpc_per_arcsec(np.array([1.0])).round(2).tolist()
         [8.23]
     """
-    return np.asarray(Planck18.kpc_proper_per_arcmin(np.asarray(z, float)).value) / 60
+    z = np.asarray(z, float)
+    return np.asarray(Planck18.kpc_proper_per_arcmin(z).value) / 60 if z.size else z
 
 
 def frame_redshifts(first: float, last: float, frames: int, spacing: Spacing = "lookback") -> Float[np.ndarray, " frame"]:
