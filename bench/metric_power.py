@@ -2,10 +2,10 @@
 
     python bench/metric_power.py [--n 2000] [--null 100] [--out runs/metric_power] [--document docs/metric_power.md]
 
-2,000 generated galaxies are held against 2,000 real ones, and these against 2,000 other real ones: that takes 4,000 real ones. All
-are of one mock sky of 6,000, in random order, because each seed has pointings of its own, and with them seeing; the generated ones are
-corrupted (corruptions.py). 4,000 of another seed are what a generator would have been trained on, and what the redshift CNN was. Both
-sides are measured alike, without a PSF of their own. What is printed is z: how far the distance lies above real against real, in its
+2,000 generated galaxies are held against 2,000 real ones, and these against 2,000 other real ones: that takes 4,000 real ones. All are of
+one mock sky of 6,000, chosen anew for each corruption, because each seed has pointings of its own, and with them seeing; the generated
+ones are corrupted (corruptions.py). 4,000 of another seed are what a generator would have been trained on, and what the redshift CNN was.
+Both sides are measured alike, without a PSF of their own. What is printed is z: how far the distance lies above real against real, in its
 scatter. The last column repeats real against real with --n-null galaxies a side, drawn from 8,000, and says how often z exceeded 3.
 
 It may be stopped and started again: sets, the network and finished comparisons stand in --out.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,14 +75,16 @@ def measured(path: Path, make: Callable[[], GalaxySet]) -> GalaxySet:
     return GalaxySet.open(path)
 
 
-def part(n: int, rows: slice, corruption: Corruption | None = None, training: GalaxySet | None = None) -> GalaxySet:
-    """Some of 3 n galaxies in random order, corrupted or not."""
-    chosen = np.sort(np.random.default_rng(SKY).permutation(3 * n)[rows])
-    what = corruption or Corruption("nothing")
-    galaxies = mock(3 * n, SKY, what)[chosen]
-    if what.table is None or training is None:
-        return galaxies
-    return what.table(galaxies, training)
+def rows_of(name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of 3 n galaxies are real (2 n), and which generated: a choice for each corruption, so that they do not share its luck."""
+    order = np.random.default_rng([SKY, zlib.crc32(name.encode())]).permutation(3 * n)
+    return np.sort(order[: 2 * n]), np.sort(order[2 * n :])
+
+
+def corrupted(corruption: Corruption, n: int, training: GalaxySet) -> GalaxySet:
+    """The generated galaxies."""
+    galaxies = mock(3 * n, SKY, corruption)[rows_of(corruption.name, n)[1]]
+    return galaxies if corruption.table is None else corruption.table(galaxies, training)
 
 
 def z_of(
@@ -111,7 +114,7 @@ def main() -> None:
     out, n = arguments.out, arguments.n
     out.mkdir(parents=True, exist_ok=True)
     training = measured(out / "training.h5", lambda: mock(TRAINING_GALAXIES, TRAINING))
-    real = measured(out / "real.h5", lambda: part(n, slice(2 * n)))
+    sky = measured(out / "sky.h5", lambda: mock(3 * n, SKY))
     train(training, out / "judge", judge_recipe(1, steps=JUDGE_STEPS), resume=True, sheets=False)
     cache = Cache.opened(out / "cache", True)
 
@@ -121,10 +124,11 @@ def main() -> None:
     columns: dict[str, dict[str, float | None]] = {}
     for corruption in (Corruption("nothing"), *CORRUPTIONS):
         name = corruption.name.replace(" ", "_").replace("%", "percent").replace(",", "")
-        generated = measured(out / f"{name}.h5", lambda c=corruption: part(n, slice(2 * n, 3 * n), c, training))
+        real = sky[rows_of(corruption.name, n)[0]]
+        generated = measured(out / f"{name}.h5", lambda c=corruption: corrupted(c, n, training))
         judge = judge_of(real, generated)
         columns[corruption.name] = kept(
-            out / f"{name}.json", lambda g=generated, j=judge: z_of(j.read(real), j.read(g), j.features, training, 0)
+            out / f"{name}.json", lambda r=real, g=generated, j=judge: z_of(j.read(r), j.read(g), j.features, training, 0)
         )
         best = sorted(((z, metric) for metric, z in columns[corruption.name].items() if z is not None), reverse=True)[:4]
         print(f"{corruption.name:28s}", ", ".join(f"{metric} {z:.1f}" for z, metric in best), flush=True)
@@ -132,7 +136,7 @@ def main() -> None:
     # The network looks at each galaxy of the pool once, not in each of a hundred comparisons.
     few = arguments.n_null
     pool = measured(out / "pool.h5", lambda: mock(max(POOL_GALAXIES, 3 * few), POOL))
-    judge = judge_of(pool, real)
+    judge = judge_of(pool, sky)
     pool = judge.read(pool)
     seen = {name: function(pool) for name, function in judge.features.items()}
     features = {name: lambda galaxies, table=table: table[galaxies.columns["object_id"]] for name, table in seen.items()}
