@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hubbleflow.counting import counting
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.measure import Recipe as MeasureRecipe
@@ -27,7 +28,7 @@ from hubbleflow.report.evolution import write_evolution
 from hubbleflow.report.evolution_words import summary
 from hubbleflow.simulate import simulate
 from hubbleflow.training import Recipe
-from hubbleflow.watch import counting, train
+from hubbleflow.watch import train
 
 
 def main() -> None:

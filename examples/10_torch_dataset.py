@@ -22,11 +22,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from hubbleflow.adaptors.torch_dataset import GalaxyDataset, GeneratedDataset
+from hubbleflow.counting import counting
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.simulate import simulate
 from hubbleflow.training import Recipe
-from hubbleflow.watch import counting, train
+from hubbleflow.watch import train
 
 BATCH = 64
 

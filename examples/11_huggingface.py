@@ -16,10 +16,10 @@ import shutil
 from pathlib import Path
 
 from hubbleflow.adaptors.huggingface_datasets import to_hugging_face
+from hubbleflow.counting import counting
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.measure import measure_file
 from hubbleflow.simulate import simulate
-from hubbleflow.watch import counting
 
 
 def main() -> None:

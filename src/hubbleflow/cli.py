@@ -249,9 +249,9 @@ def clean(
     """Leave out contaminated, noisy and ambiguous stamps, and say of each why; the set itself stays as it is."""
     from hubbleflow.clean import Limits
     from hubbleflow.clean import clean as run
+    from hubbleflow.counting import counting
     from hubbleflow.galaxies import GalaxySet
     from hubbleflow.report.colour import sheet as draw
-    from hubbleflow.watch import counting
 
     limits = Limits(
         min_snr=min_snr,
@@ -363,12 +363,12 @@ def generate(
 ) -> None:
     """Draw galaxies from a generator."""
     from hubbleflow.asking import parse_conditions
+    from hubbleflow.counting import counting
     from hubbleflow.galaxies import GalaxySet
     from hubbleflow.generator import Generator
     from hubbleflow.precision import best_device
     from hubbleflow.pretrained import find_model
     from hubbleflow.report.colour import sheet as draw
-    from hubbleflow.watch import counting
 
     generator = Generator.load(find_model(model), device or best_device())
     if like is not None and out.exists() and like.exists() and out.samefile(like):
@@ -424,6 +424,7 @@ def evolve(
 ) -> None:
     """Watch galaxies, each of one noise, through cosmic time, beside the population; measured frame by frame."""
     from hubbleflow.asking import parse_conditions
+    from hubbleflow.counting import counting
     from hubbleflow.galaxies import GalaxySet
     from hubbleflow.generator import Generator
     from hubbleflow.movies import Population, asked_redshifts, check_movie_path
@@ -432,7 +433,6 @@ def evolve(
     from hubbleflow.pretrained import find_model
     from hubbleflow.report.evolution import write_evolution
     from hubbleflow.report.evolution_words import summary
-    from hubbleflow.watch import counting
 
     check_movie_path(out)
     generator = Generator.load(find_model(model), device or best_device())
@@ -458,16 +458,7 @@ def evolve(
         batch_size=batch_size,
         progress=True,
     )
-    others = others or Population.generated(
-        generator,
-        track,
-        steps=steps,
-        sampler=sampler,
-        extrapolate=extrapolate,
-        precision=precision.value,
-        batch_size=batch_size,
-        progress=True,
-    )
+    others = others or Population.generated(generator, track, progress=True)
     with counting("drawing frames", frames) as on_progress:
         write_evolution(track, out, others, fps, on_progress)
     print(f"{out}: {summary(track, others)}")
@@ -514,12 +505,12 @@ def predict(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...: a GPU where there is one")] = None,
 ) -> None:
     """Read every galaxy's redshift (of a density: also its 16, 50 and 84 % quantiles) or class; what the set knows is kept beside it."""
+    from hubbleflow.counting import counting
     from hubbleflow.galaxies import GalaxySet
     from hubbleflow.precision import best_device
     from hubbleflow.predictor import Predictor
     from hubbleflow.pretrained import find_model
     from hubbleflow.tables import check_table_path, write_table
-    from hubbleflow.watch import counting
 
     check_table_path(out)
     predictor, read = Predictor.load(find_model(model), device or best_device()), GalaxySet.open(galaxies)[:]

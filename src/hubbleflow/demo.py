@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from hubbleflow.counting import counting
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.judge import judge_recipe
 from hubbleflow.metrics import Report, evaluate
 from hubbleflow.report import sheet, write_report
 from hubbleflow.simulate import simulate
 from hubbleflow.training import Recipe
-from hubbleflow.watch import counting, train
+from hubbleflow.watch import train
 
 TRAIN, TEST = 8000, 1200
 SHOWN = 32

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from hubbleflow.cache import Cache
+from hubbleflow.counting import counting
 from hubbleflow.errors import InputError
 from hubbleflow.files import content_hash
 from hubbleflow.galaxies import GalaxySet
@@ -29,7 +30,7 @@ from hubbleflow.metrics.redshift_density import PIT
 from hubbleflow.model_folder import CONFIG, WEIGHTS
 from hubbleflow.predictor import Predictor, density_of
 from hubbleflow.training import Recipe
-from hubbleflow.watch import counting, train
+from hubbleflow.watch import train
 
 if TYPE_CHECKING:
     from jaxtyping import Float

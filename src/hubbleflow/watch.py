@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hubbleflow.counting import counting
 from hubbleflow.errors import Interrupted
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
@@ -31,21 +32,6 @@ SHEETS_AT = (0.1, 0.3, 0.6, 1.0)  # of the budget: when a sample sheet is drawn
 SHEET_GALAXIES = 24
 SHEET_STEPS = 50  # of the sampler at most: a glance is not worth the papers' thousand
 SMOOTHING = 0.98  # of the loss that is shown
-
-
-def progress_bar(*columns: Any) -> Progress:
-    """A rich bar on stderr; without a terminal only its last state is printed."""
-    shown = columns or (TextColumn("{task.completed}/{task.total}"),)
-    ends = (TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *shown, *ends, console=Console(file=sys.stderr))
-
-
-@contextmanager
-def counting(description: str, total: int) -> Iterator[Any]:
-    """A bar that counts galaxies: yields the function to tell how many more are done."""
-    with progress_bar() as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda n: bar.advance(task, n)
 
 
 def train(
@@ -109,7 +95,8 @@ def _follow(training: Training, sheets: bool, tensorboard: bool, interrupted: li
     due = [at for at in SHEETS_AT if at > training.progress]
     loss, first, started = np.nan, training.step, time.monotonic()
     shown = TextColumn("step {task.fields[step]}  loss {task.fields[loss]:.4f}  {task.fields[speed]:.0f} images/s")
-    with progress_bar(shown) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), shown, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         bar.disable = not main
         task = bar.add_task(f"training {trained.title}", total=1.0, step=training.step, loss=np.nan, speed=0)
         bar.update(task, completed=training.progress)

@@ -26,9 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-
+from hubbleflow.counting import counting
 from hubbleflow.datasets._archive import (
     BLOCK,
     Archive,
@@ -172,12 +170,15 @@ def import_archive(
         reading = archive(name).open(source, options)
     provenance: dict[str, Any] = {"command": f"import {name}", "source": str(source), "options": _as_json(options)}
     tally = Tally()
-    with GalaxyWriter(out, reading.survey, provenance, psf=reading.psf) as writer, _bar(progress) as bar:
-        task = bar.add_task(f"importing {source.name}", total=_at_most(reading.total, limit))
+    total = _at_most(reading.total, limit)
+    with (
+        GalaxyWriter(out, reading.survey, provenance, psf=reading.psf) as writer,
+        counting(f"importing {source.name}", total, shown=progress) as advance,
+    ):
         for block in _guarded(reading, source, limit):
             block = tally.clean(block)
             writer.append(block.images, block.columns, ivar=block.ivar, mask=block.mask, psf=block.psf)
-            bar.update(task, completed=tally.galaxies)
+            advance(len(block))
         if tally.galaxies == 0:
             raise InputError(f"{source} holds no galaxies that could be imported: nothing was written")
         if redshift is not None and tally.redshifts_missing + tally.redshifts_refused == tally.galaxies:
@@ -221,10 +222,6 @@ class _reading_errors:
             raise InputError(
                 f"cannot read {self.source}: {reason}; the file is damaged or incomplete: make or download it again"
             ) from error
-
-
-def _bar(progress: bool) -> Progress:
-    return Progress(console=Console(stderr=True), transient=True, disable=not progress)
 
 
 def _at_most(total: int | None, limit: int | None) -> int | None:

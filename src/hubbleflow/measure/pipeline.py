@@ -8,15 +8,13 @@ Measuring a file goes on where a killed run of it ended (`measure.unfinished`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hubbleflow.counting import counting
 from hubbleflow.errors import InputError
 from hubbleflow.farm import Farm, cores
 from hubbleflow.galaxies import GalaxySet, write_measured
@@ -159,7 +157,7 @@ def _measure(
         workers = 1 if stamps < ALONE or dask else cores()
     known = kept.keys if kept else {}
     size, columns = block_size(galaxies), dict[str, np.ndarray]()
-    with Farm.open(workers, dask) as farm, _bar(n, progress and stamps >= ALONE // 2) as advance:
+    with Farm.open(workers, dask) as farm, counting("measuring", n, shown=progress and stamps >= ALONE // 2) as advance:
         for number, result in enumerate(farm.map(measure_block, blocks(galaxies, recipe, kept is not None, known))):
             found = _found(number, result, kept)
             for name, values in found.items():
@@ -189,20 +187,3 @@ def _attrs(recipe: Recipe) -> dict[str, Any]:
     for kind, module in (("flag", flags), ("sersic_flag", sersic_flags), ("shape_flag", shape_flags)):
         attrs |= {f"{kind}_bits": module.BITS.by_name, f"{kind}_untrusted": int(module.UNTRUSTED)}
     return attrs
-
-
-@contextmanager
-def _bar(total: int, shown: bool) -> Iterator[Any]:
-    if not shown:
-        yield lambda n: None
-        return
-    columns = (
-        TextColumn("measuring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("galaxies"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("measuring", total=total)
-        yield lambda n: bar.advance(task, n)

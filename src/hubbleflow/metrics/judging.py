@@ -17,13 +17,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from hubbleflow.cache import farm_for
+from hubbleflow.counting import counting
 from hubbleflow.farm import Farm, Here
 from hubbleflow.metrics.bins import Bins
 from hubbleflow.metrics.metric import Metric, all_metrics
 from hubbleflow.metrics.result import Result
 from hubbleflow.metrics.sample import Sample
 from hubbleflow.metrics.splits import judge
-from hubbleflow.metrics.streaming import progress_bar
 
 OBJECTS, BUFFERS = "objects", "buffers"  # names of the files
 ALIGNED = 64  # bytes: where arrays begin
@@ -53,7 +53,7 @@ def judge_all(
     # costly ones first: none is left for one worker alone at the end
     order = sorted(metrics, key=lambda metric: metric.splits is None and metric.largest is None)
     found: dict[str, Judged] = {}
-    with progress_bar("judging", "metrics", len(metrics), progress) as advance:
+    with counting("judging", len(metrics), "metrics", progress) as advance:
         each = _each(order, (real, generated, bins), seed, splits, farm_for(len(real) + len(generated), workers))
         for metric, judged in zip(order, each, strict=True):
             found[metric.name] = judged

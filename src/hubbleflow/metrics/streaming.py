@@ -7,16 +7,14 @@ them. What was computed of the same pixels by the same code before is taken from
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hubbleflow.cache import Cache, farm_for, pixel_blocks, source_hash
+from hubbleflow.counting import counting
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.measure import Recipe, measure, named
@@ -104,7 +102,7 @@ class Streaming:
 
         def make() -> dict[str, np.ndarray]:
             found: list[dict[str, np.ndarray]] = []
-            with progress_bar(f"{which} images", "galaxies", len(rows), self.progress) as advance:
+            with counting(f"{which} images", len(rows), shown=self.progress) as advance:
                 for first in range(0, len(rows), AT_ONCE):
                     some = rows[first : first + AT_ONCE]
                     found.append(function(np.asarray(galaxies.images[some]), galaxies.survey))
@@ -117,7 +115,7 @@ class Streaming:
         """Which galaxies have a copy among `size` of their own set."""
 
         def make() -> dict[str, np.ndarray]:
-            with progress_bar(f"{which} twins", "galaxies", size, self.progress) as advance:
+            with counting(f"{which} twins", size, shown=self.progress) as advance:
                 return twins(galaxies, size, seed, advance)
 
         return self.cache.arrays("twins", f"{which} set", self._made_of(galaxies, f"{size} {seed}", source_hash(nearest)), make)
@@ -126,7 +124,7 @@ class Streaming:
         """What the training set has that is most like each galaxy."""
 
         def make() -> dict[str, np.ndarray]:
-            with progress_bar(f"{which} beside training", "galaxies", len(training), self.progress) as advance:
+            with counting(f"{which} beside training", len(training), shown=self.progress) as advance:
                 return beside_training(galaxies, training, seed, advance)
 
         parts = [*self._made_of(galaxies, str(seed), source_hash(nearest)), *self._made_of(training)]
@@ -140,7 +138,7 @@ class Streaming:
         tasks = (_Look(block, functions) for block in pixel_blocks(galaxies))
         with (
             farm_for(len(galaxies), self.workers) as farm,
-            progress_bar(f"{which} pixels", "galaxies", len(galaxies), self.progress) as advance,
+            counting(f"{which} pixels", len(galaxies), shown=self.progress) as advance,
         ):
             for n, found in farm.map(_look, tasks):
                 for into, columns in zip(pieces, found, strict=True):
@@ -169,15 +167,3 @@ def _look(task: _Look) -> tuple[int, list[dict[str, np.ndarray]]]:
 def _kind(function: PixelColumns) -> str:
     """What a function's columns are called: "noise" for those of metrics/noise.py."""
     return function.__module__.rpartition(".")[2].replace("_", " ")
-
-
-@contextmanager
-def progress_bar(verb: str, noun: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr; gives a function to advance it by, which does nothing where it is not shown."""
-    if not shown:
-        yield lambda number: None
-        return
-    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TextColumn(noun), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(verb, total=total)
-        yield lambda number: bar.advance(task, number)

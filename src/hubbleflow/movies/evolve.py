@@ -10,25 +10,20 @@ Galaxy s of a track is the first galaxy that `hubbleflow generate --seed s` draw
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hubbleflow.diffusion import galaxy_seeds
 from hubbleflow.errors import InputError
 from hubbleflow.generator import BATCH, Generator
-from hubbleflow.models.noise_prediction import NoisePredictionModel
+from hubbleflow.movies.drawing import Drawing, deterministic_sampler, known_conditions
 from hubbleflow.movies.redshifts import Spacing, frame_redshifts, parse_range, trained_range
 from hubbleflow.movies.track import Track
-from hubbleflow.sampling import STOCHASTIC
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Float32
-
-DETERMINISTIC = "dpm++2m"  # taken where a model's own sampler is not
+    from jaxtyping import Float
 
 
 def evolve(
@@ -75,7 +70,8 @@ def evolve(
     if any(named):
         values["category"] = np.repeat(named, len(z))
     noise = np.repeat([galaxy_seeds(seed, 0, 1)[0] for seed in seeds], len(z)).tolist()
-    images = drawn(generator, values, noise, steps, sampler, extrapolate, precision, batch_size, progress)
+    drawing = Drawing(steps, sampler, extrapolate, precision, batch_size)
+    images = drawing.images(generator, values, noise, progress)
     provenance = generator.provenance(0, steps, 1.0, deterministic_sampler(generator, sampler))
     return Track.of(
         images.reshape(len(seeds), len(z), *images.shape[1:]),
@@ -84,6 +80,7 @@ def evolve(
         generator.survey,
         named,
         {**provenance, "made_by": "hubbleflow evolve", "seed": [int(seed) for seed in seeds]},
+        drawing,
         progress,
     )
 
@@ -96,61 +93,10 @@ def asked_redshifts(generator: Generator, text: str | None, frames: int, spacing
     """
     condition = next((column for column in generator.conditions.columns if column.name == "redshift"), None)
     if condition is None:
-        raise InputError(f"this generator is not conditioned on redshift, so that nothing can evolve: it knows {_known(generator)}")
-    return frame_redshifts(*(parse_range(text) if text is not None else trained_range(condition)), frames, spacing)
-
-
-def deterministic_sampler(generator: Generator, sampler: str | None) -> str | None:
-    """The sampler for a track; None is the model's own.
-
-    Raises:
-        InputError: the one that is asked for is stochastic.
-    """
-    if sampler in STOCHASTIC:
         raise InputError(
-            f"sampler {sampler!r} adds fresh noise at every step, and a track follows one noise: choose a deterministic one, such as "
-            f"{DETERMINISTIC}, or leave it out"
+            f"this generator is not conditioned on redshift, so that nothing can evolve: it knows {known_conditions(generator)}"
         )
-    return DETERMINISTIC if sampler is None and isinstance(generator.model, NoisePredictionModel) else sampler
-
-
-def drawn(
-    generator: Generator,
-    values: Mapping[str, np.ndarray],
-    noise: Sequence[int],
-    steps: int | None,
-    sampler: str | None,
-    extrapolate: bool,
-    precision: str,
-    batch_size: int,
-    progress: bool,
-) -> Float32[np.ndarray, "n band y x"]:
-    """Images under conditions, each of its own seed of noise; see :func:`evolve`."""
-    for name, what in (("redshift", "so that nothing can evolve"), ("category", "so that it has no kinds")):
-        if name in values and name not in generator.conditions.names:
-            raise InputError(f"this generator is not conditioned on {name}, {what}: it knows {_known(generator)}")
-    generator.conditions.encode(values, extrapolate)  # what is wrong with them is told before a bar is shown
-    batches = generator.draw(
-        values,
-        seeds=noise,
-        steps=steps,
-        sampler=deterministic_sampler(generator, sampler),
-        extrapolate=extrapolate,
-        precision=precision,
-        batch_size=batch_size,
-    )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    found = []
-    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
-        task = bar.add_task("drawing", total=len(noise))
-        for images, _ in batches:
-            found.append(images)
-            bar.advance(task, len(images))
-    return np.concatenate(found)
-
-
-def _known(generator: Generator) -> str:
-    return ", ".join(generator.conditions.names) or "no condition"
+    return frame_redshifts(*(parse_range(text) if text is not None else trained_range(condition)), frames, spacing)
 
 
 def _one_a_seed(kinds: str | Sequence[str] | None, n: int) -> tuple[str, ...]:

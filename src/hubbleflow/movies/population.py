@@ -12,15 +12,14 @@ import numpy as np
 from hubbleflow.diffusion import galaxy_seeds
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
-from hubbleflow.generator import BATCH, Generator
 from hubbleflow.measure import measure
 from hubbleflow.measured_file import canonical
-from hubbleflow.movies.evolve import drawn
 from hubbleflow.movies.quantities import RECIPE, quantity_values
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from hubbleflow.generator import Generator
     from hubbleflow.movies.track import Track
 
 GALAXIES = 400
@@ -77,15 +76,9 @@ class Population:
         generator: Generator,
         track: Track,
         n: int = GALAXIES,
-        *,
-        steps: int | None = None,
-        sampler: str | None = None,
-        extrapolate: bool = False,
-        precision: str = "auto",
-        batch_size: int = BATCH,
         progress: bool = False,
     ) -> Population:
-        """n galaxies that the generator draws, each of a noise of its own, spread over the track's redshifts and kinds.
+        """n galaxies that the generator draws as it drew the track, each of a noise of its own, spread over its redshifts and kinds.
 
         Raises:
             InputError: too few, or see :func:`hubbleflow.movies.evolve`.
@@ -97,7 +90,7 @@ class Population:
         if any(track.kinds):
             values["category"] = np.resize(track.kinds, n)
         beside = next(seed for seed in range(len(track.seeds) + 1) if seed not in track.seeds)  # none of the track's galaxies
-        images = drawn(generator, values, galaxy_seeds(beside, 0, n), steps, sampler, extrapolate, precision, batch_size, progress)
+        images = track.drawing.images(generator, values, galaxy_seeds(beside, 0, n), progress)
         found = measure(GalaxySet(images, generator.survey), progress=progress, recipe=RECIPE).columns
         return cls(f"{n:,} other galaxies of the same generator", z, quantity_values(found, z, generator.survey))
 

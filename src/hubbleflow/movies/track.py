@@ -11,6 +11,7 @@ import numpy as np
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.measure import measure
+from hubbleflow.movies.drawing import Drawing
 from hubbleflow.movies.quantities import RECIPE, quantity_values
 from hubbleflow.movies.redshifts import lookback_time_gyr
 
@@ -34,6 +35,7 @@ class Track:
         measured: quantity -> (seed, frame), NaN where the measurement is not trusted (:mod:`hubbleflow.movies.quantities`).
         noise: (band,) sky noise of a pixel, the median over all images; NaN where there is none.
         provenance: JSON-able: model, sampler and the rest.
+        drawing: how the images were drawn, where a generator drew them.
     """
 
     images: Float32[np.ndarray, "seed frame band y x"]
@@ -45,6 +47,7 @@ class Track:
     measured: Mapping[str, Float[np.ndarray, "seed frame"]]
     noise: Float[np.ndarray, " band"]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    drawing: Drawing = field(default_factory=Drawing)
 
     @classmethod
     def of(
@@ -55,6 +58,7 @@ class Track:
         survey: Survey,
         kinds: tuple[str, ...] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        drawing: Drawing | None = None,
         progress: bool = False,
     ) -> Track:
         """Measure images (with a progress bar, if `progress`) and put them together.
@@ -91,6 +95,7 @@ class Track:
             {name: value.reshape(images.shape[:2]) for name, value in values.items()},
             np.array([np.median(values) if len(values) else np.nan for values in noise]),
             provenance or {},
+            drawing or Drawing(),
         )
 
     @property

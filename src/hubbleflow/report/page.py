@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
+from hubbleflow.counting import counting
 from hubbleflow.files import atomic_path, make_folder, write_json
 from hubbleflow.metrics.evaluate import Report
 from hubbleflow.metrics.result import Result
-from hubbleflow.metrics.streaming import progress_bar
 from hubbleflow.metrics.verdict import by_significance
 from hubbleflow.report.document import DASH, document, figure, name, number, paragraphs, row, table
 from hubbleflow.report.drawing import Drawing
@@ -33,7 +33,7 @@ def write_report(report: Report, folder: str | os.PathLike[str], progress: bool 
     folder = Path(folder)
     make_folder(folder)
     drawings = [*failures(report), *pictures(report), *plots(report)]
-    with progress_bar("drawing", "figures", len(drawings), progress) as advance:
+    with counting("drawing", len(drawings), "figures", progress) as advance:
         for drawing in drawings:
             drawing.write_png(folder / "figures")
             advance(1)

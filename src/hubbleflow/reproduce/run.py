@@ -26,6 +26,7 @@ import numpy as np
 
 from hubbleflow import __version__
 from hubbleflow.conditions import Condition
+from hubbleflow.counting import counting
 from hubbleflow.errors import InputError
 from hubbleflow.files import atomic_path, write_json
 from hubbleflow.galaxies import GalaxySet
@@ -47,7 +48,7 @@ from hubbleflow.reproduce.settings import Settings
 from hubbleflow.reproduce.stages import Stages
 from hubbleflow.simulate import simulate
 from hubbleflow.training import Recipe
-from hubbleflow.watch import counting, train
+from hubbleflow.watch import train
 
 JUDGE_MINUTES = {"category-cnn": 8.0, "li2024-redshift-cnn": 15.0}  # at most: both are small networks
 SHARES = (0.8, 0.2)  # to train on and to judge by

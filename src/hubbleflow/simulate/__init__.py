@@ -14,9 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+from hubbleflow.counting import counting
 from hubbleflow.errors import InputError
 from hubbleflow.farm import Farm, cores
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter
@@ -130,14 +128,12 @@ def simulate(
     provenance |= {"noise": noise, "neighbours": neighbours, "structure": structure, "seeing": seeing, "bright_stars": bright_stars}
     if workers is None:
         workers = cores() if n > _ALONE and dask is None and device == "cpu" else 1
-    shown = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with (
         Farm.open(workers, dask) as farm,
-        Progress(*shown, console=Console(stderr=True), disable=not progress) as bar,
+        counting("simulate", int(n), shown=progress) as advance,
         GalaxyWriter(Path(out), survey, provenance) as writer,
     ):
-        task = bar.add_task("simulate", total=n)
         for drawn in farm.map(draw_block, tasks(int(seed), int(n), look, rows, batch_size, device)):
             writer.append(drawn.images, drawn.columns, mask=drawn.mask, psf=drawn.psf)
-            bar.advance(task, len(drawn.images))
+            advance(len(drawn.images))
     return GalaxySet.open(out)

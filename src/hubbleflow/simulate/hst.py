@@ -29,9 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from hubbleflow.counting import counting
 from hubbleflow.errors import InputError
 from hubbleflow.farm import Farm
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter
@@ -126,19 +125,17 @@ def simulate_hst(
     parts = np.array_split(np.arange(n), -(-n // _BLOCK))
     flux = survey.flux(galaxies.mag)
     tasks = [Task(galaxies.catalogue, rows, flux[rows], survey, int(image_size), int(seed), noise) for rows in parts]
-    shown = (TextColumn("simulate"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Farm.open(workers) as farm,
-        Progress(*shown, console=Console(stderr=True), disable=not progress) as bar,
+        counting("simulate", int(n), shown=progress) as advance,
         GalaxyWriter(out, survey, provenance, psf) as writer,
     ):
-        shown_task = bar.add_task("simulate", total=int(n))
         for rows, (images, hst_noise, hst_edge) in zip(parts, farm.map(draw, tasks), strict=True):
             columns = {"object_id": galaxies.ident[rows], "redshift": galaxies.redshift[rows].astype(np.float32)}
             columns |= {f"true_{band}_mag": galaxies.mag[rows, j].astype(np.float32) for j, band in enumerate(survey.bands)}
             columns |= {"hst_f814w_mag": galaxies.hst_mag[rows].astype(np.float32), "hst_noise": hst_noise, "hst_edge": hst_edge}
             writer.append(images, columns | {"source": np.full(len(rows), SOURCE)})
-            bar.advance(shown_task, len(rows))
+            advance(len(rows))
     return GalaxySet.open(out)
 
 
