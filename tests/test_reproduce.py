@@ -19,6 +19,7 @@ from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.models import model_names, model_of
 from hubbleflow.reproduce import PAPERS, SIDE_BY_SIDE, Column, Comparison, Entry, Paper, Settings, find_paper, reproduce, run
+from hubbleflow.reproduce.contestant import Contestant
 from hubbleflow.reproduce.cost import estimate, in_words
 from hubbleflow.reproduce.paper import REAL
 from hubbleflow.reproduce.stages import Stages
@@ -251,6 +252,35 @@ def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(simulate(tmp_path_factory.mktemp("sky") / "sky.h5", 300, seed=1, image_size=32, progress=False).path or "")
 
 
+def test_a_model_takes_part_on_another_stretch_too(sky: Path, tmp_path: Path) -> None:
+    settings = Settings(minutes=0.02, n=24, steps=2, others=("li2024-cvae", "li2024-cvae:asinh"), data=sky, pace={"li2024-cvae": 0.3})
+    found = reproduce(replace(QUICK, models=()), tmp_path, settings)
+    assert [entry.title for entry in found.entries] == ["li2024-cvae (small)", "li2024-cvae (small), asinh"]
+    assert [entry.steps for entry in found.entries] == [4, 4]  # one pace for one network
+    stretches = [
+        json.loads((tmp_path / name / "model" / "config.json").read_text())["stretch"] for name in ("li2024-cvae", "li2024-cvae-asinh")
+    ]
+    assert [stretch["name"] for stretch in stretches] == ["none", "asinh"]
+    assert "Not the published stretch of the flux" in found.markdown()
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "stretch"),
+    [("edm", "edm", None), ("edm:none", "edm", "none"), (f"{OWN}:asinh", "eigen-galaxies", "asinh"), (str(OWN), "eigen-galaxies", None)],
+)
+def test_a_contestant_in_words(text: str, model: str, stretch: str | None, forget_models: object) -> None:
+    found = Contestant.parse(text)
+    assert (found.model, found.stretch) == (model, stretch) and found.key == (f"{model}-{stretch}" if stretch else model)
+
+
+def test_a_contestant_that_is_none() -> None:
+    for text, words in (("edm:log", "unknown stretch 'log' in 'edm:log': choose one of asinh"), ("gan:asinh", "unknown model 'gan'")):
+        with pytest.raises(InputError, match=words):
+            Contestant.parse(text)
+    with pytest.raises(InputError, match="reads galaxies and cannot draw them"):
+        Contestant.parse("category-cnn:asinh")
+
+
 class Stopped(Exception):
     """The run was killed here."""
 
@@ -364,7 +394,7 @@ def test_a_pace_turns_minutes_into_steps(sky: Path, tmp_path: Path) -> None:
     made = run.Reproduction(QUICK, tmp_path, settings)
     assert (made.recipes()["edm"].steps, made.recipes()["edm"].minutes) == (240, None)
     assert (made.recipes()["judge"].steps, made.recipes()["judge"].minutes) == (480, None)
-    assert made._recipe("li2024-cvae").minutes == 2.0
+    assert made._recipe(Contestant("li2024-cvae")).minutes == 2.0
 
 
 def test_a_model_that_does_not_exist() -> None:

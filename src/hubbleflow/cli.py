@@ -645,18 +645,22 @@ def reproduce(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="the folder to write; reproduce_PAPER where not given")] = None,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="galaxies that each model draws")] = 2000,
-    also: Annotated[str, typer.Option("--with", help="further models in the same table, or your own .py files; none for none")] = "edm",
+    also: Annotated[
+        str,
+        typer.Option(
+            "--with", help="further models in the same table, or your own .py files; MODEL:asinh is one on another stretch; none for none"
+        ),
+    ] = "edm",
     steps: Annotated[int | None, typer.Option(help="of the samplers, at most: the papers' own take 1,000")] = None,
     galaxies: Annotated[int, typer.Option(min=1, help="of the mock sky")] = 20_000,
     seed: Seed = 0,
 ) -> None:
     """Train a paper's models, and set what comes of them beside what it printed; started again, it goes on where it ended."""
-    from hubbleflow.models import model_of
     from hubbleflow.reproduce import Settings, find_paper
     from hubbleflow.reproduce import reproduce as run
 
     found = find_paper(paper)
-    others = tuple(model_of(name).name for name in _names(also) if name != "none")
+    others = tuple(name for name in _names(also) if name != "none")
     folder = out or Path(f"reproduce_{found.key}")
     settings = Settings(scale, minutes, n, seed, others, steps, galaxies, data, test)
     print(run(found, folder, settings).markdown())

@@ -8,8 +8,8 @@
     FOLDER/MODEL/report/             what `evaluate` says of them
     FOLDER/reproduce.{json,md,html}  all of it side by side
 
-Each model keeps its paper's stretch, schedule, sampler and losses; at small scale also those batches and learning rates that its file
-gives for it.
+Each model keeps its paper's schedule, sampler, losses and stretch (but for those that are asked for on another one); at small scale also
+those batches and learning rates that its file gives for it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from hubbleflow.judge import CategoryJudge, RedshiftJudge, judge_recipe
 from hubbleflow.measure import Recipe as MeasureRecipe
 from hubbleflow.measure import measure_file
 from hubbleflow.metrics import evaluate
-from hubbleflow.models import GenerativeModel, Model, get_model
+from hubbleflow.models import Model, get_model
 from hubbleflow.models.from_file import code_hash
 from hubbleflow.precision import best_device
 from hubbleflow.predictor import Predictor
 from hubbleflow.report import write_report
 from hubbleflow.reproduce.comparison import Comparison, Entry
+from hubbleflow.reproduce.contestant import Contestant
 from hubbleflow.reproduce.cost import estimate, in_words
 from hubbleflow.reproduce.page import page
 from hubbleflow.reproduce.paper import Paper
@@ -66,20 +67,17 @@ class Reproduction:
         settings: how.
 
     Raises:
-        InputError: a model that does not exist or cannot draw.
+        InputError: a model that does not exist or cannot draw; an unknown stretch.
     """
 
     def __init__(self, paper: Paper, folder: Path, settings: Settings) -> None:
         self.paper, self.folder, self.settings = paper, folder, settings
-        self.models = tuple(dict.fromkeys((*paper.models, *settings.others)))
-        for name in self.models:
-            if not issubclass(get_model(name), GenerativeModel):
-                raise InputError(f"model {name!r} reads galaxies and cannot draw them: choose one that does")
+        self.contestants = tuple(dict.fromkeys(Contestant.parse(text) for text in (*paper.models, *settings.others)))
         # Opened before the folder is made: a set that cannot be read leaves nothing behind.
         self.data = None if settings.data is None else GalaxySet.open(settings.data)
         galaxies = settings.galaxies if settings.data is None else str(settings.data.resolve())
         begun = {"seed": settings.seed, "scale": settings.scale, "galaxies": galaxies}  # which a training cannot go on without
-        self.stages = Stages(folder, 3 + 3 * len(self.models) + (settings.data is None), begun)
+        self.stages = Stages(folder, 3 + 3 * len(self.contestants) + (settings.data is None), begun)
 
     def run(self) -> Comparison:
         """All stages; the comparison is also written into the folder."""
@@ -98,24 +96,24 @@ class Reproduction:
         )
         judge = self._judge_recipe()
         judging = self._train("judge", judge, learn, origin, self.folder / "judge")
-        for name in self.models:
-            folder, kind = self.folder / name, get_model(name)
-            trained = self._train(name, self._recipe(name), learn, origin, folder / "model")
+        for contestant in self.contestants:
+            key, folder, title = contestant.key, self.folder / contestant.key, contestant.titled(settings.scale)
+            trained = self._train(key, self._recipe(contestant), learn, origin, folder / "model")
             drawn = self.stages.run(
-                f"{name}: draw",
-                f"draw {settings.n:,} galaxies with {kind.titled(settings.scale)}",
-                [trained, tested, settings.n, settings.seed, self._sampler_steps(name), paper.asked, list(paper.between)],
-                partial(self._draw, folder, name),
+                f"{key}: draw",
+                f"draw {settings.n:,} galaxies with {title}",
+                [trained, tested, settings.n, settings.seed, self._sampler_steps(contestant), paper.asked, list(paper.between)],
+                partial(self._draw, folder, contestant),
                 folder / "generated.h5",
             )
             self.stages.run(
-                f"{name}: judge",
-                f"measure and judge the galaxies of {kind.titled(settings.scale)}",
+                f"{key}: judge",
+                f"measure and judge the galaxies of {title}",
                 [drawn, tested, judging, __version__],
                 partial(self._evaluate, folder),
                 folder / "report" / "metrics.json",
             )
-        comparison = Comparison(paper, tuple(self._entry(name) for name in self.models), tuple(self._made_of(learn)))
+        comparison = Comparison(paper, tuple(self._entry(contestant) for contestant in self.contestants), tuple(self._made_of(learn)))
         self.stages.run(
             "tables",
             "tables and figures side by side",
@@ -169,12 +167,12 @@ class Reproduction:
     # -- models -----------------------------------------------------------------------------------------------------------------
     def recipes(self) -> dict[str, Recipe]:
         """How each network will be trained; the judge is "judge"."""
-        return {"judge": self._judge_recipe()} | {name: self._recipe(name) for name in self.models}
+        return {"judge": self._judge_recipe()} | {contestant.key: self._recipe(contestant) for contestant in self.contestants}
 
-    def _recipe(self, name: str) -> Recipe:
+    def _recipe(self, contestant: Contestant) -> Recipe:
         settings = self.settings
-        recipe = Recipe(model=name, scale=settings.scale, conditions=(self.paper.condition,), minutes=settings.budget, seed=settings.seed)
-        return self._paced(name, recipe)
+        recipe = Recipe(scale=settings.scale, conditions=(self.paper.condition,), minutes=settings.budget, seed=settings.seed)
+        return self._paced(contestant.model, contestant.recipe(recipe))
 
     def _paced(self, name: str, recipe: Recipe) -> Recipe:
         """Minutes turned into steps, where it is known how long one takes."""
@@ -195,9 +193,9 @@ class Reproduction:
         return self._paced("judge", Recipe(model=name, conditions=(self.paper.condition,), minutes=minutes, seed=settings.seed))
 
     def _train(self, name: str, recipe: Recipe, learn: GalaxySet, origin: Any, folder: Path) -> str:
-        title = get_model(recipe.model).titled(recipe.scale)
+        title = get_model(recipe.model).titled(recipe.scale) + (f", {recipe.stretch}" if recipe.stretch else "")
         budget = f"for {recipe.minutes:g} minutes" if recipe.minutes else f"for {recipe.with_defaults().steps:,} steps"
-        which = f"train the judge, {title}," if name == "judge" else f"train {title}"
+        paced, which = ("judge", f"train the judge, {title},") if name == "judge" else (recipe.model, f"train {title}")
 
         def work(fingerprint: str) -> None:
             # Galaxies drawn on the way would cost the slow samplers more of the budget than the fast ones.
@@ -210,18 +208,22 @@ class Reproduction:
                     "parameters": trained.n_parameters,
                     "steps": training.step,
                     "batch_size": training.recipe.batch_size,
-                    "minutes": training.step * self.settings.pace.get(name, training.seconds / max(training.step, 1)) / 60,
+                    "minutes": training.step * self.settings.pace.get(paced, training.seconds / max(training.step, 1)) / 60,
                 },
             )
 
         made_of = [origin, repr(recipe.with_defaults()), self.paper.condition, code_hash(get_model(recipe.model))]
         return self.stages.run(f"{name}: train", f"{which} {budget}", made_of, work, folder / "trained.json")
 
-    def _sampler_steps(self, name: str) -> int:
+    def _sampler_steps(self, contestant: Contestant) -> int:
         """The model's own, or fewer where fewer are allowed."""
-        return min(_own_steps(name), self.settings.steps or _own_steps(name))
+        own = contestant.kind.default_steps()
+        return min(own, self.settings.steps or own)
 
-    def _draw(self, folder: Path, name: str, fingerprint: str) -> None:
+    def _in_fewer_steps(self, contestant: Contestant) -> bool:
+        return self._sampler_steps(contestant) < contestant.kind.default_steps()
+
+    def _draw(self, folder: Path, contestant: Contestant, fingerprint: str) -> None:
         """In parts, which a killed run leaves behind for the next."""
         generator, settings = Generator.load(folder / "model", best_device()), self.settings
         values, parts = self._asked(generator), folder / f"parts-{fingerprint[:12]}"
@@ -236,7 +238,7 @@ class Reproduction:
                 if path.exists():
                     on_progress(len(some[self.paper.condition]))
                 else:
-                    steps = None if self._sampler_steps(name) == _own_steps(name) else self.settings.steps
+                    steps = self.settings.steps if self._in_fewer_steps(contestant) else None
                     generator.generate(path, some, settings.seed, steps=steps, extrapolate=True, offset=first, on_progress=on_progress)
                 paths.append(path)
         drawn = [GalaxySet.open(path) for path in paths]
@@ -256,11 +258,12 @@ class Reproduction:
         write_report(replace(report, notes=(note, *report.notes)), folder / "report")
 
     # -- what is written --------------------------------------------------------------------------------------------------------
-    def _entry(self, name: str) -> Entry:
-        folder = self.folder / name
+    def _entry(self, contestant: Contestant) -> Entry:
+        folder = self.folder / contestant.key
         trained = json.loads((folder / "model" / "trained.json").read_text())
         report = json.loads((folder / "report" / "metrics.json").read_text())
-        return Entry(name, **trained, drawn_in=self._sampler_steps(name), report=report)
+        trained["title"] = contestant.titled(self.settings.scale)
+        return Entry(contestant.key, **trained, drawn_in=self._sampler_steps(contestant), report=report)
 
     def _made_of(self, learn: GalaxySet) -> list[str]:
         settings, asked = self.settings, GalaxySet.open(self.folder / "test.h5")
@@ -279,16 +282,21 @@ class Reproduction:
             f"Galaxies: {where}; {len(learn):,} to train on, {len(asked):,} others to judge by; every model drew {settings.n:,}, {how}",
             f"Every network was trained on them {budget}; seed {settings.seed}; hubbleflow {__version__}",
         ]
-        small = [get_model(name) for name in self.models if get_model(name).titled(settings.scale) != name]
+        kinds = list(dict.fromkeys(contestant.kind for contestant in self.contestants))
+        small = [kind for kind in kinds if kind.titled(settings.scale) != kind.name]
         if small:
             each = ", ".join(f"{kind.titled('small')} {_training_words(kind)}" for kind in small)
             lines.append(
                 f"Not the published size: of its paper's design with narrower layers, and trained in other batches and at other learning "
                 f"rates, so that it learns something in this time: {each}"
             )
-        fewer = [get_model(name).titled(settings.scale) for name in self.models if self._sampler_steps(name) < _own_steps(name)]
+        fewer = [contestant.titled(settings.scale) for contestant in self.contestants if self._in_fewer_steps(contestant)]
         if fewer:
             lines.append(f"Not the published sampler: {', '.join(fewer)} drew in {settings.steps} steps")
+        stretched = [contestant for contestant in self.contestants if contestant.stretch]
+        if stretched:
+            names = ", ".join(contestant.titled(settings.scale) for contestant in stretched)
+            lines.append(f"Not the published stretch of the flux, which is in the row of the same name without it: {names}")
         return lines
 
     def _write(self, comparison: Comparison) -> None:
@@ -303,11 +311,11 @@ class Reproduction:
 
     def _warn(self, learn: GalaxySet) -> None:
         """Say how long the published sizes take without a GPU."""
-        for name in self.models:
-            training, drawing = estimate(learn, self._recipe(name), self.settings.n)
+        for contestant in self.contestants:
+            training, drawing = estimate(learn, self._recipe(contestant), self.settings.n)
             print(
-                f"warning: {name} at its published size on this CPU: about {in_words(training)} of training and {in_words(drawing)} of "
-                "drawing; a GPU, --scale small or --minutes shortens it",
+                f"warning: {contestant.titled('paper')} at its published size on this CPU: about {in_words(training)} of training and "
+                f"{in_words(drawing)} of drawing; a GPU, --scale small or --minutes shortens it",
                 file=sys.stderr,
             )
 
@@ -315,11 +323,6 @@ class Reproduction:
 def _training_words(kind: type[Model]) -> str:
     small, own = kind.training_at("small"), kind.defaults
     return f"(batches of {small.batch_size} at {small.learning_rate:g}, published {own.batch_size} at {own.learning_rate:g})"
-
-
-def _own_steps(name: str) -> int:
-    kind = get_model(name)
-    return kind.default_steps() if issubclass(kind, GenerativeModel) else 1
 
 
 def _usable(galaxies: GalaxySet, condition: str) -> GalaxySet:

@@ -21,7 +21,7 @@ class Settings:
         minutes: of training every network, the judge included; at paper scale None is the authors' own number of steps.
         n: galaxies that each model draws.
         seed: of everything.
-        others: further models in the same table.
+        others: further models in the same table, by their names; MODEL:STRETCH is a model on another stretch than its own.
         steps: of the samplers, at most; None is each paper's own.
         galaxies: of the mock sky, where no data is given.
         data: a set to train on, of which a fifth is kept to judge by.
