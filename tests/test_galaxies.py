@@ -81,6 +81,13 @@ def test_rows_on_disk_are_rows_in_memory(rows: list[int], disk_and_memory: tuple
     assert np.array_equal(disk[rows].images[:], memory.images[rows])
 
 
+def test_bands_and_pixels_on_disk_are_those_in_memory(disk_and_memory: tuple[GalaxySet, GalaxySet]) -> None:
+    disk, memory = disk_and_memory
+    for stack in (disk.images, GalaxySet.concatenate([disk[:12], disk[12:]]).images, disk[:].images):
+        for index in ((slice(None), 2), (slice(3, 9), 2, slice(1, 4)), (4, 1), (..., 0), ([5, 2], slice(1, 3)), ...):
+            assert np.array_equal(stack[index], memory.images[index]), index
+
+
 @pytest.fixture(scope="module")
 def disk_and_memory(tmp_path_factory: pytest.TempPathFactory) -> tuple[GalaxySet, GalaxySet]:
     memory = some_galaxies()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -55,6 +56,20 @@ def row_numbers(rows: Any, length: int) -> np.ndarray:
     return rows
 
 
+def within(stack: Any, index: Any) -> Any:
+    """What numpy's `stack[rows, band, y, x]` or `stack[..., x]` means: rows are read whole, and then cut.
+
+    Example:
+        >>> within(np.arange(12).reshape(2, 2, 3), (slice(None), 0)).tolist()
+        [[0, 1, 2], [6, 7, 8]]
+    """
+    rows, *rest = index if isinstance(index, tuple) else (index,)
+    if rows is Ellipsis:
+        return stack[:][index]
+    found = stack[rows]
+    return found[tuple(rest)] if isinstance(rows, int | np.integer) else found[(slice(None), *rest)]
+
+
 class DiskStack:
     """Rows of one HDF5 dataset, read when indexed.
 
@@ -84,6 +99,8 @@ class DiskStack:
 
     def __getitem__(self, rows: Any) -> Shaped[np.ndarray, "n ..."]:
         """Read rows into memory; an integer gives one row without the leading axis."""
+        if isinstance(rows, tuple | EllipsisType):
+            return within(self, rows)
         if isinstance(rows, int | np.integer):
             return self[[rows]][0]
         wanted = row_numbers(rows, len(self))
@@ -123,6 +140,8 @@ class ChainedStack:
         return SelectedStack(self, row_numbers(rows, len(self)))
 
     def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, tuple | EllipsisType):
+            return within(self, rows)
         if isinstance(rows, int | np.integer):
             return self[[rows]][0]
         wanted = row_numbers(rows, len(self))
@@ -152,6 +171,8 @@ class SelectedStack:
         return SelectedStack(self.whole, self.rows[row_numbers(rows, len(self))])
 
     def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, tuple | EllipsisType):
+            return within(self, rows)
         if isinstance(rows, int | np.integer):
             return self.whole[int(self.rows[rows])]
         return self.whole[self.rows[row_numbers(rows, len(self))]]
