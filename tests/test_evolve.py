@@ -179,8 +179,8 @@ def test_a_track_is_the_same_again_and_in_any_batches() -> None:
 def test_each_model_holds_its_noise(name: str, sampler: str | None) -> None:
     generator, z = small(name), np.array([2.0, 2.0, 0.3])
     track = evolve(generator, [1, 2], z, steps=3, sampler=sampler, precision="float32")
-    assert np.allclose(track.images[:, 0], track.images[:, 1], atol=1e-4), "the same noise at the same redshift"
-    scale = track.images.std()
+    scale = track.images.std()  # rounding depends on a galaxy's place in its batch and on the number of threads
+    assert np.abs(track.images[:, 0] - track.images[:, 1]).max() < 1e-4 * scale, "the same noise at the same redshift"
     assert np.abs(track.images[:, 0] - track.images[:, 2]).max() > 1e-3 * scale, "redshift matters"
     assert np.abs(track.images[0, 0] - track.images[1, 0]).max() > 0.1 * scale, "and so does the noise"
     other = evolve(generator, [1, 2], z, steps=3, sampler=sampler, precision="float32", batch_size=2)

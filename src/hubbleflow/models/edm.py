@@ -30,7 +30,8 @@ class Edm(GenerativeModel):
 
     Args:
         bands, image_size, conditions, sigma_data: see :class:`TrainingSet` (conditions as the embedding's layout).
-        width, multipliers, blocks, patch: the network's size (see :class:`PatchUNet`).
+        width, multipliers, blocks, patch, scales, strongest: the network's size (see :class:`PatchUNet`).
+        condition_frequency: highest frequency of a condition's code, rad a unit: above 16 a galaxy of held noise wobbled with redshift.
         p_mean, p_std: mean of ln(sigma / 2 sigma_data) and spread of ln sigma in training.
         sigma_min, sigma_max: noise levels between which galaxies are drawn.
     """
@@ -52,6 +53,9 @@ class Edm(GenerativeModel):
         multipliers: Sequence[int] = (1, 2, 3),
         blocks: int = 1,
         patch: int = 2,
+        scales: int = 3,
+        strongest: float = 8.0,
+        condition_frequency: float = 8.0,
         p_mean: float = 1.0,
         p_std: float = 2.0,
         sigma_min: float = 0.01,
@@ -60,7 +64,19 @@ class Edm(GenerativeModel):
         super().__init__()
         self.shape = (bands, image_size, image_size)
         self.p_mean, self.p_std, self.sigma_min, self.sigma_max = p_mean + math.log(2 * sigma_data), p_std, sigma_min, sigma_max
-        network = PatchUNet(bands, image_size, tuple(conditions), width, tuple(multipliers), blocks, patch=patch)
+        network = PatchUNet(
+            bands,
+            image_size,
+            tuple(conditions),
+            width,
+            tuple(multipliers),
+            blocks,
+            patch=patch,
+            scales=scales,
+            strongest=strongest,
+            condition_frequency=condition_frequency,
+            sigma_data=sigma_data,
+        )
         self.denoiser = EdmDenoiser(network, sigma_data)
 
     @classmethod

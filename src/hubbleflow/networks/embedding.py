@@ -53,6 +53,8 @@ class ConditionEmbedding(nn.Module):
     Args:
         layout: one number a column: 0 for a continuous value, K >= 2 for one of K classes.
         size: length of the embedding.
+        highest: frequency of a value's code, in radians a unit. Standardised values lie within about +-3: 32 resolves a hundredth of
+            that range, and lets what is drawn change as quickly.
 
     Example:
         >>> embed = ConditionEmbedding((0, 4), 16)
@@ -60,7 +62,7 @@ class ConditionEmbedding(nn.Module):
         torch.Size([2, 16])
     """
 
-    def __init__(self, layout: tuple[int, ...], size: int) -> None:
+    def __init__(self, layout: tuple[int, ...], size: int, highest: float = 32.0) -> None:
         super().__init__()
         self.layout, self.size = tuple(layout), size
         self.columns = nn.ModuleList()
@@ -68,8 +70,7 @@ class ConditionEmbedding(nn.Module):
             if classes:
                 self.columns.append(nn.Embedding(classes, size))
             else:
-                # Standardised values lie within about +-3: 32 rad a unit resolves a hundredth of that range.
-                self.columns.append(nn.Sequential(FourierFeatures(size, 0.25, 32.0), nn.Linear(size, size)))
+                self.columns.append(nn.Sequential(FourierFeatures(size, 0.25, highest), nn.Linear(size, size)))
         self.nothing = nn.Parameter(torch.zeros(len(self.layout), size))
 
     def forward(self, c: Float[Tensor, "n k"]) -> Float[Tensor, "n size"]:

@@ -2,14 +2,19 @@
 
 The image is folded so that each 2x2 patch becomes one position with four times the channels (pixel-unshuffle): galaxies are smooth on the
 scale of the seeing, so little is lost and a step costs a quarter. Residual blocks are those of ADM (Dhariwal & Nichol 2021): GroupNorm,
-SiLU, 3x3 convolution, the embedding entering as scale and shift of the second norm, the last convolution starting at zero. Two things
+SiLU, 3x3 convolution, the embedding entering as scale and shift of the second norm, the last convolution starting at zero. Three things
 are ours:
 
 *  Four constant maps (x, y, and two Gaussians of r) stand beside the input: the galaxy sits at the centre and convolutions cannot know
    where that is.
-*  The output is net(x) + a x + b with a, b per band from the embedding. Most pixels are blank sky, for which the best denoiser is a
-   linear function of the pixel that depends on the noise level alone: giving the network that function frees it for the galaxy, and
-   keeps the sky's rms right from the first minute (without it the background came out 2.6 times too noisy).
+*  The output is net(x) + a x + b + shrinkage, with a, b per band from the embedding. Most pixels are blank sky, for which the best
+   denoiser is a linear function of the pixel that depends on the noise level alone: giving the network that function frees it for the
+   galaxy, and keeps the sky's rms right from the first minute (without it the background came out 2.6 times too noisy).
+*  Within a galaxy the best denoiser is another: stretched light is smooth there, its own noise small, so that nearly all that is rough is
+   noise and has to go. A network on patches is slow to learn to draw a galaxy's pixels as smooth as that, and its bright galaxies came
+   out speckled (bench/training.py). So it says how much of each starlet plane of x to keep, band by band, and of the mean of all bands,
+   whose structure they share: sum_j g_j w_j(x) + h_j mean w_j(x), with maps g, h of one number a patch, and w_j in units of the noise in
+   x, (1 + s^2 / sigma^2)^-1/2, so that g = -1 takes a plane of noise away at any sigma but the smallest, where there is little to gain.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hubbleflow.networks.embedding import ConditionEmbedding, FourierFeatures
+from hubbleflow.networks.starlet import starlet
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -105,6 +111,10 @@ class PatchUNet(nn.Module):
         blocks: residual blocks a level on the way down (one more on the way up).
         attention_sizes: feature-map sizes (positions on a side) that get self-attention; the middle always does.
         patch: pixels on a side of the patch that becomes one position.
+        scales: starlet planes that are shrunk; 0 for none.
+        condition_frequency: highest of a condition's code (see :class:`ConditionEmbedding`).
+        strongest: that starlet planes are multiplied by at most: 8 from sigma = s / 8 down.
+        sigma_data: standard deviation s of the data before it was noised and divided by sqrt(sigma^2 + s^2); t is ln(sigma) / 4.
 
     Example:
         >>> net = PatchUNet(5, 64, (0,), width=16, multipliers=(1, 2))
@@ -122,15 +132,20 @@ class PatchUNet(nn.Module):
         blocks: int = 1,
         attention_sizes: tuple[int, ...] = (8,),
         patch: int = 2,
+        scales: int = 3,
+        condition_frequency: float = 32.0,
+        strongest: float = 8.0,
+        sigma_data: float = 0.5,
     ) -> None:
         super().__init__()
         coarsest = patch * 2 ** (len(multipliers) - 1)
         if image_size % coarsest:
             raise ValueError(f"stamps of {image_size} px do not divide into {coarsest}: pad or crop them, or use fewer levels")
-        self.patch, size, embedding = patch, image_size // patch, 4 * width
+        self.patch, self.scales, self.strongest, self.sigma_data = patch, scales, strongest, sigma_data
+        size, embedding = image_size // patch, 4 * width
         self.noise_features = FourierFeatures(2 * width)
         self.embed_noise = nn.Linear(2 * width, embedding)
-        self.embed_conditions = ConditionEmbedding(conditions, embedding)
+        self.embed_conditions = ConditionEmbedding(conditions, embedding, condition_frequency)
         self.embed = nn.Sequential(nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
         self.register_buffer("coordinates", coordinate_maps(size), persistent=False)
 
@@ -159,6 +174,7 @@ class PatchUNet(nn.Module):
                 size *= 2
         self.norm, self.out = group_norm(channels), zeroed(nn.Conv2d(channels, bands * patch**2, 3, padding=1))
         self.gate = zeroed(nn.Linear(embedding, 2 * bands))
+        self.shrink = zeroed(nn.Conv2d(channels, 2 * scales * bands, 3, padding=1)) if scales else None
 
     def forward(self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"]) -> Float[Tensor, "n band y x"]:
         embedding = self.embed(self.embed_noise(self.noise_features(t)) + self.embed_conditions(c))
@@ -174,6 +190,14 @@ class PatchUNet(nn.Module):
             if block.resample is None:
                 h = torch.cat([h, skips.pop()], dim=1)
             h = block(h, embedding)
-        h = F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.patch)
+        h, x = F.silu(self.norm(h)), x.float()
         a, b = self.gate(embedding)[:, :, None, None].chunk(2, dim=1)
-        return h.float() + a.float() * x.float() + b.float()
+        y = F.pixel_shuffle(self.out(h), self.patch).float() + a.float() * x + b.float()
+        if self.shrink is None:
+            return y
+        side = (x.shape[2] // self.patch, self.patch, x.shape[3] // self.patch, self.patch)  # a patch shares one number
+        per_noise = (1 + (self.sigma_data * torch.exp(-4 * t.float())) ** 2).sqrt().clamp(max=self.strongest)
+        planes = torch.stack(starlet(per_noise[:, None, None, None] * x, self.scales), dim=1)
+        planes = planes.unflatten(4, side[2:]).unflatten(3, side[:2])
+        own, common = self.shrink(h).float().unflatten(1, (2, self.scales, -1))[..., :, None, :, None].unbind(1)
+        return y + (own * planes + common * planes.mean(dim=2, keepdim=True)).sum(dim=1).flatten(4, 5).flatten(2, 3)
