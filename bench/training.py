@@ -62,7 +62,7 @@ VARIANTS = {
     "default": Variant("as `hubbleflow train` does it"),
     "no-starlet": Variant("no shrinkage of starlet planes", arguments={"scales": 0}),
     "quick-code": Variant("redshift's code up to 32 rad a unit instead of 8", arguments={"condition_frequency": 32.0}),
-    "weak-starlet": Variant("starlet planes as they are in x", arguments={"strongest": 1.0}),
+    "strong-starlet": Variant("starlet planes in units of the noise", arguments={"strongest": 8.0}),
     "middling-starlet": Variant("starlet planes at most 3 times as they are in x", arguments={"strongest": 3.0}),
     "edm-noise": Variant(
         "noise levels and range of Karras et al. (ln sigma ~ N(-1.2, 1.2^2) at s = 0.5; 80)",

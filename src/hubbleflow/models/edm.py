@@ -54,7 +54,7 @@ class Edm(GenerativeModel):
         blocks: int = 1,
         patch: int = 2,
         scales: int = 3,
-        strongest: float = 8.0,
+        strongest: float = 1.0,
         condition_frequency: float = 8.0,
         p_mean: float = 1.0,
         p_std: float = 2.0,

@@ -13,8 +13,9 @@ are ours:
 *  Within a galaxy the best denoiser is another: stretched light is smooth there, its own noise small, so that nearly all that is rough is
    noise and has to go. A network on patches is slow to learn to draw a galaxy's pixels as smooth as that, and its bright galaxies came
    out speckled (bench/training.py). So it says how much of each starlet plane of x to keep, band by band, and of the mean of all bands,
-   whose structure they share: sum_j g_j w_j(x) + h_j mean w_j(x), with maps g, h of one number a patch, and w_j in units of the noise in
-   x, (1 + s^2 / sigma^2)^-1/2, so that g = -1 takes a plane of noise away at any sigma but the smallest, where there is little to gain.
+   whose structure they share: sum_j g_j w_j(x) + h_j mean w_j(x), with maps g, h of one number a patch. With w_j in units of the
+   noise in x, (1 + s^2 / sigma^2)^-1/2 (`strongest`), g = -1 takes a plane of noise away at any sigma: smoother still after a few minutes
+   of training, but the sky's noise and the largest scales are learned more slowly.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class PatchUNet(nn.Module):
         patch: pixels on a side of the patch that becomes one position.
         scales: starlet planes that are shrunk; 0 for none.
         condition_frequency: highest of a condition's code (see :class:`ConditionEmbedding`).
-        strongest: that starlet planes are multiplied by at most: 8 from sigma = s / 8 down.
+        strongest: that starlet planes are multiplied by at most, to be in units of the noise: 8 from sigma = s / 8 down, 1 never.
         sigma_data: standard deviation s of the data before it was noised and divided by sqrt(sigma^2 + s^2); t is ln(sigma) / 4.
 
     Example:
@@ -134,7 +135,7 @@ class PatchUNet(nn.Module):
         patch: int = 2,
         scales: int = 3,
         condition_frequency: float = 32.0,
-        strongest: float = 8.0,
+        strongest: float = 1.0,
         sigma_data: float = 0.5,
     ) -> None:
         super().__init__()
