@@ -9,6 +9,7 @@ the file can be written to between reads.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -70,7 +71,36 @@ def within(stack: Any, index: Any) -> Any:
     return found[tuple(rest)] if isinstance(rows, int | np.integer) else found[(slice(None), *rest)]
 
 
-class DiskStack:
+class _Rows(ABC):
+    """What indexing has in common: a child says its shape, how it reads rows by number, and how it selects them."""
+
+    shape: tuple[int, ...]
+    dtype = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Shaped[np.ndarray, ...]:
+        """Read rows into memory; an integer gives one row without the leading axis."""
+        if isinstance(rows, tuple | EllipsisType):
+            return within(self, rows)
+        if isinstance(rows, int | np.integer):
+            return self[[rows]][0]
+        return self._read(row_numbers(rows, len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    @abstractmethod
+    def _read(self, rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
+        """These rows, in this order."""
+
+    @abstractmethod
+    def select(self, rows: Any) -> _Rows:
+        """Fewer rows; nothing is read."""
+
+
+class DiskStack(_Rows):
     """Rows of one HDF5 dataset, read when indexed.
 
     Args:
@@ -89,22 +119,13 @@ class DiskStack:
             stored = file[dataset].shape
         self.shape = (stored[0] if rows is None else len(rows), *stored[1:])
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
     def select(self, rows: Any) -> DiskStack:
         """The same dataset, fewer rows; nothing is read."""
         chosen = row_numbers(rows, len(self))
         return DiskStack(self.path, self.dataset, chosen if self.rows is None else self.rows[chosen], self.dtype)
 
-    def __getitem__(self, rows: Any) -> Shaped[np.ndarray, "n ..."]:
-        """Read rows into memory; an integer gives one row without the leading axis."""
-        if isinstance(rows, tuple | EllipsisType):
-            return within(self, rows)
-        if isinstance(rows, int | np.integer):
-            return self[[rows]][0]
-        wanted = row_numbers(rows, len(self))
-        stored = wanted if self.rows is None else self.rows[wanted]
+    def _read(self, rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
+        stored = rows if self.rows is None else self.rows[rows]
         out = np.empty((len(stored), *self.shape[1:]), self.dtype)
         if not len(stored):
             return out
@@ -120,11 +141,8 @@ class DiskStack:
             out[:] = target[where]
         return out
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].astype(dtype or self.dtype, copy=False)
 
-
-class ChainedStack:
+class ChainedStack(_Rows):
     """Several stacks end to end, none of them copied."""
 
     def __init__(self, parts: Sequence[Stack]) -> None:
@@ -132,53 +150,32 @@ class ChainedStack:
         self.offsets = np.cumsum([0, *(len(part) for part in self.parts)])
         self.shape = (int(self.offsets[-1]), *self.parts[0].shape[1:])
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def select(self, rows: Any) -> ChainedStack | SelectedStack:
+    def select(self, rows: Any) -> SelectedStack:
         """Fewer rows; nothing is read."""
         return SelectedStack(self, row_numbers(rows, len(self)))
 
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        if isinstance(rows, tuple | EllipsisType):
-            return within(self, rows)
-        if isinstance(rows, int | np.integer):
-            return self[[rows]][0]
-        wanted = row_numbers(rows, len(self))
-        out = np.empty((len(wanted), *self.shape[1:]), np.float32)
-        owner = np.searchsorted(self.offsets, wanted, side="right") - 1
+    def _read(self, rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        owner = np.searchsorted(self.offsets, rows, side="right") - 1
         for number in np.unique(owner):
             here = owner == number
-            out[here] = self.parts[number][wanted[here] - self.offsets[number]]
+            out[here] = self.parts[number][rows[here] - self.offsets[number]]
         return out
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].astype(dtype or np.float32, copy=False)
 
-
-class SelectedStack:
+class SelectedStack(_Rows):
     """Some rows of another stack, by number."""
 
     def __init__(self, whole: Stack, rows: np.ndarray) -> None:
         self.whole, self.rows = whole, rows
         self.shape = (len(rows), *whole.shape[1:])
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
     def select(self, rows: Any) -> SelectedStack:
         """Fewer rows; nothing is read."""
         return SelectedStack(self.whole, self.rows[row_numbers(rows, len(self))])
 
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        if isinstance(rows, tuple | EllipsisType):
-            return within(self, rows)
-        if isinstance(rows, int | np.integer):
-            return self.whole[int(self.rows[rows])]
-        return self.whole[self.rows[row_numbers(rows, len(self))]]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].astype(dtype or np.float32, copy=False)
+    def _read(self, rows: Int[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
+        return self.whole[self.rows[rows]]
 
 
 class IndexedStack(SelectedStack):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from hubbleflow.errors import InputError
 from hubbleflow.models import GenerativeModel, get_model, model_of
 from hubbleflow.stretch import STRETCHES
-
-if TYPE_CHECKING:
-    from hubbleflow.training import Recipe
 
 BETWEEN = ":"  # a model's name and its stretch
 
@@ -63,7 +59,3 @@ class Contestant:
     def titled(self, scale: str) -> str:
         """What it is called where it is shown: "lizarraga2024 (small), asinh"."""
         return self.kind.titled(scale) + (f", {self.stretch}" if self.stretch else "")
-
-    def recipe(self, recipe: Recipe) -> Recipe:
-        """A recipe made its own."""
-        return replace(recipe, model=self.model, stretch=self.stretch)

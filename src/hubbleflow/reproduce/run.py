@@ -95,10 +95,10 @@ class Reproduction:
             test,
         )
         judge = self._judge_recipe()
-        judging = self._train("judge", judge, learn, origin, self.folder / "judge")
+        judging = self._train("judge", judge.model, judge, learn, origin, self.folder / "judge")
         for contestant in self.contestants:
             key, folder, title = contestant.key, self.folder / contestant.key, contestant.titled(settings.scale)
-            trained = self._train(key, self._recipe(contestant), learn, origin, folder / "model")
+            trained = self._train(key, title, self._recipe(contestant), learn, origin, folder / "model")
             drawn = self.stages.run(
                 f"{key}: draw",
                 f"draw {settings.n:,} galaxies with {title}",
@@ -171,8 +171,15 @@ class Reproduction:
 
     def _recipe(self, contestant: Contestant) -> Recipe:
         settings = self.settings
-        recipe = Recipe(scale=settings.scale, conditions=(self.paper.condition,), minutes=settings.budget, seed=settings.seed)
-        return self._paced(contestant.model, contestant.recipe(recipe))
+        recipe = Recipe(
+            model=contestant.model,
+            scale=settings.scale,
+            conditions=(self.paper.condition,),
+            minutes=settings.budget,
+            seed=settings.seed,
+            stretch=contestant.stretch,
+        )
+        return self._paced(contestant.model, recipe)
 
     def _paced(self, name: str, recipe: Recipe) -> Recipe:
         """Minutes turned into steps, where it is known how long one takes."""
@@ -192,8 +199,7 @@ class Reproduction:
             return Recipe(model=name, minutes=minutes, seed=settings.seed, stretch="none", ema=0.0)  # as far as its paper says
         return self._paced("judge", Recipe(model=name, conditions=(self.paper.condition,), minutes=minutes, seed=settings.seed))
 
-    def _train(self, name: str, recipe: Recipe, learn: GalaxySet, origin: Any, folder: Path) -> str:
-        title = get_model(recipe.model).titled(recipe.scale) + (f", {recipe.stretch}" if recipe.stretch else "")
+    def _train(self, name: str, title: str, recipe: Recipe, learn: GalaxySet, origin: Any, folder: Path) -> str:
         budget = f"for {recipe.minutes:g} minutes" if recipe.minutes else f"for {recipe.with_defaults().steps:,} steps"
         paced, which = ("judge", f"train the judge, {title},") if name == "judge" else (recipe.model, f"train {title}")
 
@@ -204,7 +210,7 @@ class Reproduction:
             write_json(
                 folder / "trained.json",
                 {
-                    "title": trained.title,
+                    "title": title,
                     "parameters": trained.n_parameters,
                     "steps": training.step,
                     "batch_size": training.recipe.batch_size,
@@ -262,7 +268,6 @@ class Reproduction:
         folder = self.folder / contestant.key
         trained = json.loads((folder / "model" / "trained.json").read_text())
         report = json.loads((folder / "report" / "metrics.json").read_text())
-        trained["title"] = contestant.titled(self.settings.scale)
         return Entry(contestant.key, **trained, drawn_in=self._sampler_steps(contestant), report=report)
 
     def _made_of(self, learn: GalaxySet) -> list[str]:
