@@ -15,20 +15,18 @@ again, and with more --minutes the same networks train on.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pace import paces
+
 from hubbleflow.datasets import import_archive
-from hubbleflow.files import atomic_path, write_json
+from hubbleflow.files import atomic_path
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.reproduce import PAPERS, SIDE_BY_SIDE, Comparison, Paper, Settings, reproduce
 from hubbleflow.reproduce.run import Reproduction
 from hubbleflow.simulate import simulate
-from hubbleflow.training import Recipe, Training
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "papers.md"
 CATEGORIES_DRAWN = 500
@@ -59,36 +57,17 @@ def with_models(paper: Paper, names: str | None) -> tuple[Paper, tuple[str, ...]
     return replace(paper, models=tuple(m for m in paper.models if m in wanted)), tuple(m for m in wanted if m not in published)
 
 
-def seconds_a_step(galaxies: GalaxySet, recipe: Recipe, seconds: float) -> float:
-    """Of training, averages and all, after the first few steps."""
-    with TemporaryDirectory() as folder:
-        training = Training(galaxies, Path(folder) / "model", replace(recipe, minutes=None, steps=10**6, save_every=10**6))
-        started, first = 0.0, 5
-        for step in training.run():
-            now = time.monotonic()
-            if step.number == first:
-                started = now
-            elif step.number > first and now - started > seconds:
-                return (now - started) / (step.number - first)
-    raise AssertionError
-
-
-def paces(paper: Paper, settings: Settings, folder: Path, seconds: float) -> dict[str, float]:
-    """Seconds a step of each network and of the judge: timed once in a folder, in two rounds, of which the faster counts."""
-    path = folder / "pace.json"
-    known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+def paced(paper: Paper, settings: Settings, folder: Path, seconds: float) -> dict[str, float]:
+    """Seconds a step of each network and of the judge."""
     made = Reproduction(paper, folder, settings).recipes().items()
     recipes = {"judge" if name == "judge" else recipe.model: recipe for name, recipe in made}  # on another stretch it takes no longer
-    if set(recipes) <= set(known):
-        return known
     with TemporaryDirectory() as place:
-        galaxies = GalaxySet.open(settings.data) if settings.data else simulate(Path(place) / "sky.h5", 600, seed=0)
-        rounds = [{name: seconds_a_step(galaxies, recipe, seconds) for name, recipe in recipes.items()} for _ in range(2)]
-    found = {name: min(timed[name] for timed in rounds) for name in recipes}
-    for name, step in found.items():
-        print(f"{name:20s} {1000 * step:8.1f} ms a step of {recipes[name].with_defaults().batch_size}", file=sys.stderr)
-    write_json(path, found)
-    return found
+        return paces(
+            lambda: GalaxySet.open(settings.data) if settings.data else simulate(Path(place) / "sky.h5", 600, seed=0),
+            recipes,
+            folder / "pace.json",
+            seconds,
+        )
 
 
 def compare(paper: Paper, arguments: argparse.Namespace, folder: Path, data: Path | None, n: int) -> Comparison:
@@ -104,7 +83,7 @@ def compare(paper: Paper, arguments: argparse.Namespace, folder: Path, data: Pat
         galaxies=arguments.galaxies,
         data=data,
     )
-    return reproduce(paper, folder, replace(settings, pace=paces(paper, settings, folder, arguments.timed)))
+    return reproduce(paper, folder, replace(settings, pace=paced(paper, settings, folder, arguments.timed)))
 
 
 def main() -> None:

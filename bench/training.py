@@ -19,11 +19,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from pace import paces
 from papers import write_section
 
 from hubbleflow.files import write_json
@@ -35,7 +35,7 @@ from hubbleflow.measure import measure_file
 from hubbleflow.metrics import evaluate
 from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.report.colour import sheet
-from hubbleflow.training import Recipe, Training
+from hubbleflow.training import Recipe
 from hubbleflow.watch import train
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "training.md"
@@ -43,7 +43,7 @@ SIGMAS = (0.03, 0.1, 0.3, 1.0, 10.0)
 BRIGHT, SKY = 1.0, 0.6  # of the stretched pixel: above, and below in size
 DENOISED = 256  # galaxies
 MEASURES = MeasureRecipe(shapes=False)
-TIMED = 12  # steps, of which the first three do not count
+TIMED = 6.0  # seconds of CPU, twice
 
 
 @dataclass(frozen=True)
@@ -93,29 +93,6 @@ JUDGED = (
     "c2st_table",
     "c2st_images",
 )
-
-
-def cpu_seconds(galaxies: GalaxySet, recipe: Recipe) -> float:
-    """Of a step, by the process's own clock."""
-    with TemporaryDirectory() as folder:
-        training = Training(galaxies, Path(folder) / "model", replace(recipe, steps=10**6, minutes=None, save_every=10**6))
-        started, first = 0.0, 3
-        for step in training.run():
-            if step.number == first:
-                started = time.process_time()
-            if step.number == TIMED:
-                return (time.process_time() - started) / (TIMED - first)
-    raise AssertionError
-
-
-def paces(galaxies: GalaxySet, recipes: dict[str, Recipe], path: Path) -> dict[str, float]:
-    """Seconds of CPU a step of each, the least of two rounds; timed once in a folder, all together."""
-    known: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
-    if set(recipes) - set(known):
-        rounds = [{name: cpu_seconds(galaxies, recipe) for name, recipe in recipes.items()} for _ in range(2)]
-        known |= {name: min(timed[name] for timed in rounds) for name in recipes}
-        write_json(path, known)
-    return known
 
 
 def denoising(generator: Generator, galaxies: GalaxySet) -> dict[str, list[float]]:
@@ -208,7 +185,8 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     names = given.only.split(",") if given.only else list(VARIANTS)
     recipe = Recipe(conditions=("redshift",), steps=1)
-    seconds = paces(sky, {name: VARIANTS[name].of(recipe) for name in names}, given.out / "pace.json")
+    recipes = {name: VARIANTS[name].of(recipe) for name in names}
+    seconds = paces(lambda: sky, recipes, given.out / "pace.json", TIMED, time.process_time)
     found = {}
     for name in names:
         steps = round(60 * given.minutes / seconds[name])
