@@ -182,6 +182,26 @@ def test_bad_requests(folder: Path, asked: dict, n: int | None, sentence: str) -
         Generator.load(folder).sample(asked, n)
 
 
+def test_autoguidance_leads_away_from_a_weaker_generator(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
+    few = Training(sky, tmp_path / "weaker", Recipe(steps=2, conditions=("redshift", "category"), arguments=SMALL))
+    list(few.run())
+    weaker, asked = Generator.load(tmp_path / "weaker"), {"redshift": [0.3, 1.5], "category": ["spiral", "elliptical"]}
+    generator = Generator.load(folder)
+    guided = generator.guided_by(weaker)
+    plain = generator.sample(asked, steps=2).images
+    assert np.array_equal(guided.sample(asked, steps=2).images, plain)  # at guidance 1 the weaker one is not asked
+    assert np.array_equal(guided.sample(asked, steps=2, guidance=0.0).images, weaker.sample(asked, steps=2).images)
+    more = guided.sample(asked, steps=2, guidance=2.0)
+    assert not np.array_equal(more.images, plain) and more.provenance["guide"] == weaker.weights_hash()
+
+
+def test_a_guide_must_draw_the_same_galaxies(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
+    other = Training(sky, tmp_path / "other", Recipe(steps=1, conditions=("redshift",), arguments=SMALL))
+    list(other.run())
+    with pytest.raises(InputError, match="the guide differs in its conditions"):
+        Generator.load(folder).guided_by(Generator.load(tmp_path / "other"))
+
+
 @pytest.mark.parametrize("guidance", [float("nan"), float("inf")])
 def test_guidance_must_be_finite(folder: Path, guidance: float) -> None:
     with pytest.raises(InputError, match="guidance must be a finite number"):
@@ -257,6 +277,29 @@ def test_a_folder_of_another_format_or_nothing(tmp_path: Path, folder: Path) -> 
 
 
 # -- training sets that cannot be trained on ----------------------------------------------------------------------------------------
+
+
+def test_a_training_starts_from_a_trained_models_weights_and_shape(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
+    recipe = Recipe(steps=3, conditions=("redshift", "category"), start=str(folder), seed=5)
+    training = Training(sky, tmp_path / "model", recipe)
+    first = Generator.load(folder)
+    assert training.trained.arguments["width"] == SMALL["width"]
+    assert all(torch.equal(value, first.model.state_dict()[name]) for name, value in training.online.state_dict().items())
+    next(training.run())
+    training.save()
+    again = Training(sky, tmp_path / "model", recipe, resume=True)
+    assert again.step == 1 and again.trained.training["start"] == first.weights_hash()
+    assert not torch.equal(
+        again.online.state_dict()["denoiser.network.stem.weight"], first.model.state_dict()["denoiser.network.stem.weight"]
+    )
+
+
+def test_a_model_of_other_conditions_is_no_start(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="edm cannot start from .* differ in shape; that is edm, 5 bands, conditioned on redshift, cat"):
+        Training(sky, tmp_path / "model", Recipe(steps=3, conditions=("redshift",), start=str(folder)))
+    with pytest.raises(InputError, match="differ in shape"):
+        Training(sky, tmp_path / "model", Recipe(steps=3, conditions=("redshift", "category"), start=str(folder), arguments={"width": 24}))
+    assert not (tmp_path / "model").exists()
 
 
 def test_training_again_in_a_taken_folder_needs_resume(sky: GalaxySet, folder: Path) -> None:

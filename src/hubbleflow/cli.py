@@ -298,6 +298,12 @@ def train(
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out galaxies whose conditions are unusable")] = False,
     save_every: Annotated[int | None, typer.Option(help="steps between checkpoints; every minute where not given")] = None,
     sheets: Annotated[bool, typer.Option("--sheets/--no-sheets", help="draw galaxies during training")] = True,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="MODEL", help="start from a trained model's weights: its folder, a shipped one's name, or hf://USER/NAME"
+        ),
+    ] = None,
     argument: Annotated[
         list[str] | None, typer.Option("--argument", "-a", metavar="NAME=VALUE", help="a model's own argument, e.g. width=48")
     ] = None,
@@ -325,6 +331,7 @@ def train(
         seed=seed,
         save_every=save_every,
         skip_bad_rows=skip_bad_rows,
+        start=start,
         arguments=_arguments(argument or []),
     )
     training = run(GalaxySet.open(data), model_folder, recipe, resume, sheets)
@@ -345,7 +352,10 @@ def generate(
     ] = None,
     like: Annotated[Path | None, typer.Option(metavar="SET.h5", help="take another set's conditions, galaxy by galaxy")] = None,
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="with --like: leave out unusable conditions")] = False,
-    guidance: Annotated[float, typer.Option(help="1 = as trained; above 1 exaggerates the conditions")] = 1.0,
+    guidance: Annotated[float, typer.Option(help="1 = as trained; above 1 exaggerates the conditions, or leads away from --guide")] = 1.0,
+    guide: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="a weaker generator of the same galaxies, whose errors --guidance leads away from")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="of the sampler")] = None,
     sampler: Annotated[
         str | None,
@@ -371,6 +381,10 @@ def generate(
     from hubbleflow.report.colour import sheet as draw
 
     generator = Generator.load(find_model(model), device or best_device())
+    if guide is not None:
+        if guidance == 1:
+            raise InputError("--guide has no effect at --guidance 1: try --guidance 1.5")
+        generator = generator.guided_by(Generator.load(find_model(guide), device or best_device()))
     if like is not None and out.exists() and like.exists() and out.samefile(like):
         raise InputError(f"{out} is the set whose conditions are asked for: give the generated one another name")
     if like is not None:

@@ -6,9 +6,10 @@ again (to the rounding that a different batch shape makes in the matrix library)
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,7 +39,28 @@ class Generator(TrainedModel):
         generator = Generator.load("model")
         galaxies = generator.sample(redshift=[0.1, 0.5, 1.0, 2.0], seed=1)
         galaxies.images      # (4, band, y, x) float32, linear flux
+
+    Attributes:
+        guide: a weaker generator, away from whose errors a `guidance` above 1 leads; see :meth:`guided_by`.
     """
+
+    guide: Generator | None = None
+
+    def guided_by(self, weaker: Generator) -> Self:
+        """The same generator under autoguidance (Karras et al. 2024, arXiv 2406.02507): with `guidance` w it denoises by
+        D_weaker + w (D - D_weaker), which exaggerates what it does better than a smaller network, or one trained for less long.
+
+        Raises:
+            InputError: the weaker one draws in other units or of other conditions, or this kind of model cannot be guided.
+        """
+        assert isinstance(self.model, GenerativeModel)
+        if "weaker" not in inspect.signature(self.model.sample).parameters:
+            raise InputError(f"model {self.model.name!r} cannot be guided by another")
+        mine, theirs = self.config(), weaker.config()
+        for what in ("model", "survey", "image_size", "conditions", "stretch"):
+            if mine[what] != theirs[what]:
+                raise InputError(f"the guide differs in its {what.replace('_', ' ')}: train it on the same galaxies, with the same options")
+        return replace(self, guide=weaker.to(self.device))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Self:
@@ -94,7 +116,7 @@ class Generator(TrainedModel):
             redshift, category: the same as in `conditions`.
             seed: of the whole set.
             steps: of the sampler; the model's default where None.
-            guidance: 1 = as trained, > 1 exaggerates the conditions.
+            guidance: 1 = as trained, > 1 exaggerates the conditions, or what it does better than its guide (see :meth:`guided_by`).
             extrapolate: allow conditions outside the trained range.
             precision: "auto", "float32" or "bfloat16".
 
@@ -144,6 +166,7 @@ class Generator(TrainedModel):
             "steps": steps or self.model.default_steps(sampler),
             "guidance": guidance,
             "sampler": sampler or "default",
+            **({"guide": self.guide.weights_hash()} if self.guide else {}),
         }
 
     def draw(
@@ -173,18 +196,19 @@ class Generator(TrainedModel):
         assert isinstance(model, GenerativeModel)
         c = self.conditions.encode(values, extrapolate)
         # Where no training step has ever left a condition out, what stands for "not asked" was never learned.
-        if (guidance != 1 or bool(c.isnan().any())) and not self.training.get("dropout"):
+        if ((guidance != 1 and self.guide is None) or bool(c.isnan().any())) and not self.training.get("dropout"):
             raise InputError(
                 "this generator was trained without dropping conditions, so it can neither leave one out nor exaggerate one: "
                 "ask for all of them with guidance 1, or train it with --dropout 0.1"
             )
         names = {name: name if name in NATURAL else f"asked_{name}" for name in values}
+        weaker = {} if self.guide is None else {"weaker": self.guide.model}
         resolved = resolve_precision(precision, self.device)
         for first in range(0, len(c), batch_size):
             part = slice(first, first + batch_size)
             own = galaxy_seeds(seed, offset + first, len(c[part])) if seeds is None else seeds[part]
             with torch.inference_mode(), autocast(resolved, self.device):
-                y = model.sample(c[part].to(self.device), own, steps, guidance, sampler)
+                y = model.sample(c[part].to(self.device), own, steps, guidance, sampler, **weaker)
                 images = self.stretch.inverse(y.float(), clip=True).cpu().numpy()
             columns = {names[name]: np.asarray(value)[part] for name, value in values.items()}
             columns["object_id"] = np.arange(offset + first, offset + first + len(images), dtype=np.int64)

@@ -35,6 +35,7 @@ from hubbleflow.models.from_file import code_hash, file_of
 from hubbleflow.pixel_statistics import PixelStatistics
 from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.predictor import Predictor
+from hubbleflow.pretrained import find_model
 from hubbleflow.stretch import fit_stretch, stretch_from_dict
 from hubbleflow.trained import TrainedModel
 
@@ -65,6 +66,8 @@ class Recipe:
         save_every: steps between checkpoints; None saves every minute.
         arguments: constructor arguments of the model that differ from its defaults, e.g. {"width": 48}.
         skip_bad_rows: leave out galaxies whose conditions are NaN, empty or negative redshifts, instead of refusing the set.
+        start: a trained model, by its folder or name (see :func:`hubbleflow.pretrained.find_model`), whose weights this one starts from:
+            to go on with one's own galaxies, or to teach a network to draw in one step.
     """
 
     model: str = "edm"
@@ -84,6 +87,7 @@ class Recipe:
     save_every: int | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     skip_bad_rows: bool = False
+    start: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "minutes", "batch_size", "learning_rate", "save_every"):
@@ -191,8 +195,10 @@ class Training:
         sigma_data = float(stretch(torch.from_numpy(statistics.sample)).std())
         kind = get_model(recipe.model)
         known = TrainingSet(len(self.galaxies.bands), self.galaxies.image_size, self.conditions, round(sigma_data, 6))
-        arguments = kind.arguments_at(known, recipe.scale) | kind.checked(recipe.arguments)
-        fixed = {key: value for key, value in asdict(recipe).items() if key not in ("steps", "minutes", "save_every")}
+        first = TrainedModel.load(find_model(recipe.start)) if recipe.start is not None else None
+        as_first = {name: value for name, value in first.arguments.items() if name in kind.options()} if first else {}
+        arguments = kind.arguments_at(known, recipe.scale) | as_first | kind.checked(recipe.arguments)
+        fixed = {key: value for key, value in asdict(recipe).items() if key not in ("steps", "minutes", "save_every", "start")}
         training = {
             **fixed,
             "precision": self.precision,
@@ -210,6 +216,9 @@ class Training:
         # What is stored is what JSON gives back: tuples as lists, so that a config read again has the same hash.
         arguments, training = json.loads(json.dumps(arguments)), json.loads(json.dumps(training))
         model = self._dry_run(kind, arguments)
+        if first is not None:
+            training["start"] = first.weights_hash()
+            self._start(model, first)
         stretch = stretch_from_dict(json.loads(json.dumps(stretch.to_dict())))
         return subclass(model, arguments, stretch, self.conditions, self.galaxies.survey, self.galaxies.image_size, training, versions)
 
@@ -229,6 +238,18 @@ class Training:
                 f"model {self.recipe.model!r} cannot be built with {self.recipe.arguments or 'these stamps'}: {what}"
             ) from error
         return model
+
+    def _start(self, model: Model, first: TrainedModel) -> None:
+        """Give a model the averaged weights of another, which may be of another kind around the same network."""
+        mine, theirs = model.state_dict(), first.model.state_dict()
+        other = [name for name in {*mine, *theirs} if name not in mine or name not in theirs or mine[name].shape != theirs[name].shape]
+        if other:
+            asked = ", ".join(first.conditions.names) or "nothing"
+            raise InputError(
+                f"{model.name} cannot start from {self.recipe.start}: {len(other)} of its {len(theirs)} weights differ in shape; that is "
+                f"{first.title}, {len(first.survey.bands)} bands, conditioned on {asked}, and the new one must be like it"
+            )
+        model.load_state_dict(theirs)
 
     def _prepare(self) -> None:
         try:

@@ -98,14 +98,20 @@ class Edm(GenerativeModel):
         return edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator)
 
     def sample(
-        self, c: Float[Tensor, "n k"], seeds: Sequence[int], steps: int | None = None, guidance: float = 1.0, sampler: str | None = None
+        self,
+        c: Float[Tensor, "n k"],
+        seeds: Sequence[int],
+        steps: int | None = None,
+        guidance: float = 1.0,
+        sampler: str | None = None,
+        weaker: Edm | None = None,
     ) -> Float[Tensor, "n band y x"]:
         """Follow the probability flow from each galaxy's own noise.
 
         Args:
             c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler, 20 where not given. guidance: 1 = as trained;
             another value needs a training with dropped conditions. sampler: one of :data:`hubbleflow.sampling.SAMPLERS`; where not given,
-            "dpm++2m".
+            "dpm++2m". weaker: by which autoguidance guides.
 
         Raises:
             InputError: no such sampler.
@@ -114,4 +120,4 @@ class Edm(GenerativeModel):
         sigmas = karras_sigmas(steps or self.default_steps(sampler), self.sigma_min, self.sigma_max)
         streams = NoiseStreams(seeds, self.shape)
         x = self.sigma_max * streams().to(c.device)
-        return follow(sampler, guided(self.denoiser, c, guidance), x, sigmas, streams)
+        return follow(sampler, guided(self.denoiser, c, guidance, weaker.denoiser if weaker else None), x, sigmas, streams)

@@ -136,16 +136,20 @@ class Model(nn.Module, ABC):
         return f"{cls.name} (small)" if scale == "small" and cls.small else cls.name
 
     @classmethod
+    def options(cls) -> tuple[str, ...]:
+        """Constructor arguments that a user may choose: those that the galaxies do not decide."""
+        return tuple(name for name, parameter in inspect.signature(cls).parameters.items() if parameter.default is not parameter.empty)
+
+    @classmethod
     def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The user's own constructor arguments, if the model has them.
 
         Raises:
             InputError: the model has no argument of that name; the sentence lists those it has.
         """
-        known = [name for name, parameter in inspect.signature(cls.__init__).parameters.items() if parameter.default is not parameter.empty]
         for name in arguments:
-            if name not in known:
-                raise InputError(f"model {cls.name!r} has no argument {name!r}: it has {', '.join(known)}")
+            if name not in cls.options():
+                raise InputError(f"model {cls.name!r} has no argument {name!r}: it has {', '.join(cls.options())}")
         return dict(arguments)
 
     @abstractmethod

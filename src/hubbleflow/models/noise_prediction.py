@@ -89,7 +89,13 @@ class NoisePredictionModel(GenerativeModel):
         return noise_loss(self.predict_noise, self.process, x, c, generator, self.huber)
 
     def sample(
-        self, c: Float[Tensor, "n k"], seeds: Sequence[int], steps: int | None = None, guidance: float = 1.0, sampler: str | None = None
+        self,
+        c: Float[Tensor, "n k"],
+        seeds: Sequence[int],
+        steps: int | None = None,
+        guidance: float = 1.0,
+        sampler: str | None = None,
+        weaker: NoisePredictionModel | None = None,
     ) -> Float[Tensor, "n band y x"]:
         """Back from each galaxy's own noise.
 
@@ -97,7 +103,7 @@ class NoisePredictionModel(GenerativeModel):
             c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler; all thousand of the ancestral one, 50 of another,
             where not given. guidance: 1 = as trained; another value needs a training with dropped conditions. sampler: "ancestral" (the
             papers', and the default) or "ddim" in the process's own steps, or another of :data:`hubbleflow.sampling.SAMPLERS` between
-            Karras's noise levels.
+            Karras's noise levels. weaker: by which autoguidance guides.
 
         Raises:
             InputError: no such sampler; too many steps.
@@ -109,9 +115,10 @@ class NoisePredictionModel(GenerativeModel):
         streams = NoiseStreams(seeds, self.shape)
         x = streams().to(c.device)
         if sampler in DISCRETE:
-            predict = guided(self.predict_noise, c, guidance)
+            predict = guided(self.predict_noise, c, guidance, weaker.predict_noise if weaker else None)
             return ancestral(predict, x, self.process, steps, streams) if sampler == "ancestral" else ddim(predict, x, self.process, steps)
         levels = self.process.sigmas(self.process.steps)
         sigmas = karras_sigmas(steps, float(levels[-2]), float(levels[0]))
-        denoise = guided(denoiser_of(self.predict_noise, self.process), c, guidance)
+        weak = denoiser_of(weaker.predict_noise, weaker.process) if weaker else None
+        denoise = guided(denoiser_of(self.predict_noise, self.process), c, guidance, weak)
         return follow(sampler, denoise, x * float(1 + sigmas[0] ** 2) ** 0.5, sigmas, streams)
