@@ -239,8 +239,11 @@ def test_files_that_are_no_model(tmp_path: Path, forget_models: Callable[[], Non
 
 
 def test_files_that_are_not_there(tmp_path: Path, forget_models: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="is not a Python file"):
+    with pytest.raises(InputError, match=r"none.py does not exist: expected a \.py file"):
         model_of(str(tmp_path / "none.py"))
+    (tmp_path / "folder.py").mkdir()
+    with pytest.raises(InputError, match="is not a Python file"):
+        model_of(str(tmp_path / "folder.py"))
     with pytest.raises(InputError, match="unknown model 'gan'"):
         model_of("gan")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "gone"))

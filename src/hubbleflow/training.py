@@ -242,12 +242,11 @@ class Training:
     def _start(self, model: Model, first: TrainedModel) -> None:
         """Give a model the averaged weights of another, which may be of another kind around the same network."""
         mine, theirs = model.state_dict(), first.model.state_dict()
-        other = [name for name in {*mine, *theirs} if name not in mine or name not in theirs or mine[name].shape != theirs[name].shape]
-        if other:
+        if {name: value.shape for name, value in mine.items()} != {name: value.shape for name, value in theirs.items()}:
             asked = ", ".join(first.conditions.names) or "nothing"
             raise InputError(
-                f"{model.name} cannot start from {self.recipe.start}: {len(other)} of its {len(theirs)} weights differ in shape; that is "
-                f"{first.title}, {len(first.survey.bands)} bands, conditioned on {asked}, and the new one must be like it"
+                f"{model.name} cannot start from {self.recipe.start}, whose weights have other names or shapes: that is {first.title}, "
+                f"{len(first.survey.bands)} bands, conditioned on {asked}, and the new one must be like it"
             )
         model.load_state_dict(theirs)
 

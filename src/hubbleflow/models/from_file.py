@@ -49,6 +49,8 @@ def load_file(path: str | os.PathLike[str]) -> type[Model]:
             is still free.
     """
     path = Path(path).expanduser().resolve()
+    if not path.exists():
+        raise InputError(f"{path} does not exist: expected a .py file that defines a model")
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"{path} is not a Python file: expected a .py file that defines a model")
     if any((folder / WEIGHTS).exists() for folder in path.parents):
