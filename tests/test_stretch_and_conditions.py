@@ -138,18 +138,6 @@ def test_extrapolation_must_be_asked_for() -> None:
     assert torch.isfinite(conditions.encode({"redshift": 9.0}, extrapolate=True)).all()
 
 
-def test_the_joint_distribution_is_drawn_not_its_margins() -> None:
-    rng = np.random.default_rng(0)
-    mag = rng.normal(22, 1, 800)
-    columns = {"mag": mag, "size": 30 - mag + rng.normal(0, 0.2, 800), "category": np.where(mag < 22, "bright", "faint")}
-    conditions = Conditions.fit(["mag", "size", "category"], GalaxySet(np.zeros((800, 1, 4, 4), "f4"), Survey.get("hsc-i"), columns))
-    drawn = conditions.draw(3000, rng)
-    asked, real = np.corrcoef(drawn["mag"], drawn["size"])[0, 1], np.corrcoef(mag, columns["size"])[0, 1]
-    assert asked == pytest.approx(real, abs=0.02)
-    assert len(np.unique(drawn["mag"])) > 2900
-    assert np.mean((drawn["mag"] < 22) == (drawn["category"] == "bright")) > 0.95
-
-
 def test_text_redshifts_and_numbered_categories() -> None:
     with pytest.raises(InputError, match="'redshift' must hold numbers, got text such as '0.1'"):
         Condition.fit("redshift", np.array(["0.1", "x"]))

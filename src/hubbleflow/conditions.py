@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from hubbleflow.galaxies import GalaxySet
 
 REDSHIFT_JITTER = 0.01
-ROWS_KEPT = 256
 LONG_TAIL = 20.0  # ratio of the 99th to the 1st percentile above which a positive column is taken in the logarithm
 
 
@@ -161,7 +160,6 @@ class Conditions:
 
     Attributes:
         columns: one condition a column.
-        rows: up to 256 rows of the training set's columns, from which their joint distribution is drawn.
 
     Example:
         >>> redshift = Condition.fit("redshift", np.array([0.1, 1.0, 3.0]))
@@ -170,7 +168,6 @@ class Conditions:
     """
 
     columns: tuple[Condition, ...]
-    rows: tuple[tuple[Any, ...], ...] = ()
 
     @classmethod
     def fit(cls, names: Sequence[str], galaxies: GalaxySet, jitter: float | None = None) -> Conditions:
@@ -180,8 +177,7 @@ class Conditions:
         values = [galaxies.column(name) for name in names]
         pairs = zip(names, values, strict=True)
         columns = tuple(Condition.fit(name, value, jitter if name == "redshift" else None) for name, value in pairs)
-        some = np.unique(np.linspace(0, len(galaxies) - 1, ROWS_KEPT).astype(int))
-        return cls(columns, tuple(zip(*(value[some].tolist() for value in values), strict=True)))
+        return cls(columns)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -222,34 +218,15 @@ class Conditions:
             c[torch.from_numpy(dropped)] = torch.nan
         return c
 
-    def draw(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """n rows from the training set's joint distribution: the ranks of a kept row, spread over the gap to its neighbours.
-
-        (A bright galaxy is a large one: columns drawn one by one would make bright pin-points.)
-        """
-        if not self.rows:
-            return {column.name: column.draw(n, rng) for column in self.columns}
-        chosen = rng.integers(len(self.rows), size=n)
-        drawn = {}
-        for number, column in enumerate(self.columns):
-            kept = np.array([row[number] for row in self.rows])
-            if column.is_category:
-                drawn[column.name] = kept.astype(str)[chosen]
-            else:
-                rank = np.argsort(np.argsort(kept, kind="stable"), kind="stable")
-                level = (rank[chosen] + rng.random(n)) / len(kept)
-                drawn[column.name] = np.interp(level, np.linspace(0, 1, len(column.distribution)), column.distribution)
-        return drawn
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; :meth:`from_dict` is the inverse."""
-        return {"columns": [asdict(column) for column in self.columns], "rows": [list(row) for row in self.rows]}
+        return {"columns": [asdict(column) for column in self.columns]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Conditions:
         """Inverse of :meth:`to_dict`."""
         try:
-            return cls(tuple(_condition_from(value) for value in values["columns"]), tuple(tuple(row) for row in values["rows"]))
+            return cls(tuple(_condition_from(value) for value in values["columns"]))
         except (TypeError, KeyError) as error:
             raise InputError(f"conditions cannot be read: {error}") from error
 

@@ -89,9 +89,12 @@ class Generator(TrainedModel):
             values = {name: value[usable] for name, value in values.items()}
         return values
 
-    def draw_conditions(self, n: int, seed: int = 0) -> dict[str, np.ndarray]:
-        """n rows of conditions from the training set's own joint distribution."""
-        return self.conditions.draw(n, np.random.default_rng([seed, 4]))
+    def draw_conditions(self, n: int, seed: int = 0, offset: int = 0) -> dict[str, np.ndarray]:
+        """n rows of conditions from the training set's own joint distribution; `offset` is the number of the first galaxy in its set."""
+        if self.population is not None:
+            return self.population.draw({}, galaxy_seeds(seed, offset, n))
+        rng = np.random.default_rng([seed, 4, offset])
+        return {column.name: column.draw(n, rng) for column in self.conditions.columns}
 
     def sample(
         self,
@@ -195,22 +198,27 @@ class Generator(TrainedModel):
         model = self.model
         assert isinstance(model, GenerativeModel)
         c = self.conditions.encode(values, extrapolate)
+        drawn = [] if self.population is None else [name for name in self.conditions.names if name not in values]
         # Where no training step has ever left a condition out, what stands for "not asked" was never learned.
-        if ((guidance != 1 and self.guide is None) or bool(c.isnan().any())) and not self.training.get("dropout"):
+        if ((guidance != 1 and self.guide is None) or bool(c.isnan().any() and not drawn)) and not self.training.get("dropout"):
             raise InputError(
                 "this generator was trained without dropping conditions, so it can neither leave one out nor exaggerate one: "
                 "ask for all of them with guidance 1, or train it with --dropout 0.1"
             )
-        names = {name: name if name in NATURAL else f"asked_{name}" for name in values}
+        names = {name: name if name in NATURAL else f"asked_{name}" for name in (*values, *drawn)}
         weaker = {} if self.guide is None else {"weaker": self.guide.model}
         resolved = resolve_precision(precision, self.device)
         for first in range(0, len(c), batch_size):
             part = slice(first, first + batch_size)
             own = galaxy_seeds(seed, offset + first, len(c[part])) if seeds is None else seeds[part]
+            asked = {name: np.asarray(value)[part] for name, value in values.items()}
+            if drawn and self.population is not None:
+                asked = self.population.draw(asked, own)
             with torch.inference_mode(), autocast(resolved, self.device):
-                y = model.sample(c[part].to(self.device), own, steps, guidance, sampler, **weaker)
+                given = self.conditions.encode(asked, True) if drawn else c[part]
+                y = model.sample(given.to(self.device), own, steps, guidance, sampler, **weaker)
                 images = self.stretch.inverse(y.float(), clip=True).cpu().numpy()
-            columns = {names[name]: np.asarray(value)[part] for name, value in values.items()}
+            columns = {names[name]: value for name, value in asked.items()}
             columns["object_id"] = np.arange(offset + first, offset + first + len(images), dtype=np.int64)
             yield images, columns
 

@@ -22,9 +22,12 @@ from hubbleflow.galaxies import GalaxySet
 from hubbleflow.model_folder import FORMAT, halved, model_card, read_config, read_weights, write_folder
 from hubbleflow.models import Model, get_model, model_names
 from hubbleflow.models.from_file import VARIABLE
+from hubbleflow.population import Population
 from hubbleflow.pretrained import SHELF, find_model, upload
 from hubbleflow.stretch import Stretch, stretch_from_dict
 from hubbleflow.survey import Survey
+
+POPULATION = "population."  # before the names of its numbers among the weights
 
 
 @dataclass
@@ -41,6 +44,7 @@ class TrainedModel:
         training: data hash, number of galaxies, seed and hyper-parameters; JSON-able.
         versions: of the software that trained it.
         progress: steps and images so far, as strings (the weights' header).
+        population: the joint distribution of several conditions in the training set, from which those that are not asked for are drawn.
     """
 
     model: Model
@@ -52,6 +56,7 @@ class TrainedModel:
     training: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
     progress: dict[str, str] = field(default_factory=dict)
+    population: Population | None = None
 
     @property
     def device(self) -> torch.device:
@@ -73,10 +78,15 @@ class TrainedModel:
         config = self.config()
         decisive = ("model", "arguments", "stretch", "conditions", "survey")
         parts: list[bytes | str] = [json.dumps(without_nan(config[name]), sort_keys=True) for name in decisive]
-        for name, tensor in sorted(self.model.state_dict().items()):
+        for name, tensor in sorted(self.weights().items()):
             values = tensor.detach().cpu().contiguous()
             parts += [f"{name} {values.dtype} {tuple(values.shape)}", values.flatten().view(torch.uint8).numpy().tobytes()]
         return content_hash(*parts)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """All trained numbers by name, as the folder holds them: the network's, and the population's under a prefix."""
+        others = self.population.tensors() if self.population else {}
+        return self.model.state_dict() | {POPULATION + name: tensor for name, tensor in others.items()}
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device."""
@@ -92,6 +102,7 @@ class TrainedModel:
             "arguments": self.arguments,
             "stretch": self.stretch.to_dict(),
             "conditions": self.conditions.to_dict(),
+            **({"population": self.population.to_dict()} if self.population else {}),
             "survey": self.survey.to_dict(),
             "image_size": self.image_size,
             "training": self.training,
@@ -104,7 +115,7 @@ class TrainedModel:
         Raises:
             InputError: the folder cannot be written, or a weight is too large for float16.
         """
-        config, weights = self.config(), self.model.state_dict()
+        config, weights = self.config(), self.weights()
         card = model_card(config, self.title, self.n_parameters)
         write_folder(folder, config, halved(weights) if half else weights, self.progress, card)
         return Path(folder)
@@ -138,6 +149,7 @@ class TrainedModel:
         weights, header = read_weights(folder, config)
         try:
             model = get_model(config["model"])(**config["arguments"])
+            others = {name.removeprefix(POPULATION): weights.pop(name) for name in list(weights) if name.startswith(POPULATION)}
             model.load_state_dict(weights)
             trained = cls(
                 model.eval(),
@@ -149,6 +161,7 @@ class TrainedModel:
                 config["training"],
                 config["versions"],
                 {key: value for key, value in header.items() if key not in ("format", "config_sha256")},
+                Population.from_dict(config["population"], others) if others else None,
             )
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
             raise InputError(f"{folder} does not fit together: {str(error).splitlines()[0]}") from error

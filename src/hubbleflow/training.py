@@ -33,6 +33,7 @@ from hubbleflow.model_folder import CONFIG, LOG, STATE, WEIGHTS, config_hash, re
 from hubbleflow.models import GenerativeModel, Model, TrainingSet, get_model
 from hubbleflow.models.from_file import code_hash, file_of
 from hubbleflow.pixel_statistics import PixelStatistics
+from hubbleflow.population import Population
 from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.predictor import Predictor
 from hubbleflow.pretrained import find_model
@@ -87,7 +88,7 @@ class Recipe:
     save_every: int | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     skip_bad_rows: bool = False
-    start: str | None = None
+    start: str | None = field(default=None, repr=False)  # a recipe without one reads as it did before there was any
 
     def __post_init__(self) -> None:
         for name in ("steps", "minutes", "batch_size", "learning_rate", "save_every"):
@@ -220,7 +221,20 @@ class Training:
             training["start"] = first.weights_hash()
             self._start(model, first)
         stretch = stretch_from_dict(json.loads(json.dumps(stretch.to_dict())))
-        return subclass(model, arguments, stretch, self.conditions, self.galaxies.survey, self.galaxies.image_size, training, versions)
+        table = {column.name: self.columns[column.name] for column in self.conditions.columns}
+        table |= {column.name: table[column.name].astype(str) for column in self.conditions.columns if column.is_category}
+        population = Population.fit(table, recipe.seed) if table and subclass is Generator else None
+        return subclass(
+            model,
+            arguments,
+            stretch,
+            self.conditions,
+            self.galaxies.survey,
+            self.galaxies.image_size,
+            training,
+            versions,
+            population=population,
+        )
 
     def _dry_run(self, kind: type[Model], arguments: dict[str, Any]) -> Model:
         """The model, after one loss of two galaxies: arguments that do not fit are found before the folder is taken."""

@@ -173,8 +173,7 @@ class GeneratedDataset(IterableDataset):
         start = block * DRAWN_AT_ONCE
         rows = np.arange(start, start + DRAWN_AT_ONCE if self.n is None else min(start + DRAWN_AT_ONCE, self.n))
         if not self.conditions:
-            drawn = generator.conditions.draw(DRAWN_AT_ONCE, np.random.default_rng([self.seed, 4, block]))
-            return {name: values[: len(rows)] for name, values in drawn.items()}
+            return generator.draw_conditions(len(rows), self.seed, start)
         return generator.asked({name: values[rows % len(values)] for name, values in self.conditions.items()}, len(rows), self.seed)
 
 

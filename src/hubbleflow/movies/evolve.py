@@ -45,7 +45,7 @@ def evolve(
         generator: it must be conditioned on redshift.
         seeds: one a galaxy.
         redshifts: one a frame, in the order of the frames (see :func:`hubbleflow.movies.frame_redshifts`).
-        kinds: the galaxies' category, or several, which the seeds take in turn; None asks for none.
+        kinds: the galaxies' category, or several, which the seeds take in turn; where None, each has one drawn.
         steps: of the sampler; the model's default where None.
         sampler: a deterministic one; the model's default where None, or DPM-Solver++(2M) where that is not deterministic.
         extrapolate: allow redshifts outside the trained range.
@@ -69,7 +69,12 @@ def evolve(
     values: dict[str, np.ndarray] = {"redshift": np.tile(z, len(seeds))}
     if any(named):
         values["category"] = np.repeat(named, len(z))
-    noise = np.repeat([galaxy_seeds(seed, 0, 1)[0] for seed in seeds], len(z)).tolist()
+    own = [galaxy_seeds(seed, 0, 1)[0] for seed in seeds]
+    if generator.population is not None and "category" in generator.population.categories and not any(named):
+        # Kinds have other shares at other redshifts, and a galaxy would jump from one to another: it stays what it is half way.
+        named = tuple(generator.population.draw({"redshift": np.full(len(seeds), np.median(z))}, own)["category"].tolist())
+        values["category"] = np.repeat(named, len(z))
+    noise = np.repeat(own, len(z)).tolist()
     drawing = Drawing(steps, sampler, extrapolate, precision, batch_size)
     images = drawing.images(generator, values, noise, progress)
     provenance = generator.provenance(0, steps, 1.0, deterministic_sampler(generator, sampler))

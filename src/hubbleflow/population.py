@@ -1,0 +1,227 @@
+"""Which galaxies there are: the joint distribution of a few columns of a table, of which some are asked for and the rest drawn.
+
+Each continuous column is made Gaussian by its own distribution F in the table, u = Phi^-1(F(v)); then, with the classes g of those that
+are categories,
+
+    p(u, g) = sum_k w_k N(u; mu_k, S_k) prod_j p_kj(g_j)                                                      (1)
+
+a Gaussian-mixture copula, fitted by expectation-maximisation (Dempster, Laird & Rubin 1977). Whatever is asked for, each further column is
+again a mixture, with the Cholesky factor L of S_k and e = L^-1 (u - mu),
+
+    p(u_j | u_1 .. u_j-1) = sum_k w_k' N(u_j; mu_kj + sum_i<j L_ji e_i, L_jj^2),   w_k' ~ w_k p(u_1 .. u_j-1 | k)             (2)
+
+and is drawn at a quantile of it (Rosenblatt 1952). A galaxy is its quantiles: held while redshift moves, it stays as bright and as large
+for its time as it was, and changes smoothly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hubbleflow.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64
+    from torch import Tensor
+
+LEVELS = 513  # of each column's distribution
+MOST_ROWS = 20_000  # that the mixture is fitted on
+ROWS_A_COMPONENT = 300  # at least: with fewer, galaxies that it was not fitted to are less likely
+MOST_COMPONENTS = 64
+ITERATIONS = 60
+LEAST_WIDTH = 0.03  # of a component, in standard deviations of a column
+BISECTIONS = 40
+EDGE = 7.0  # standard deviations beyond which there are no galaxies
+ATOM = 1e-9  # a difference of levels that is none
+
+
+@dataclass(frozen=True)
+class Population:
+    """The joint distribution of a table's columns.
+
+    Attributes:
+        names: the columns, continuous ones first.
+        classes: names of the classes of each category, the last columns.
+        levels: quantiles of each continuous column, evenly spaced in rank.
+        weight, mean, covariance: w_k, mu_k and S_k of eq. (1).
+        shares: p_kj of eq. (1), one a category.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> z = rng.uniform(0, 2, 4000)
+        >>> population = Population.fit({"redshift": z, "i_mag": 20 + 2 * z + rng.normal(0, 0.1, 4000)})
+        >>> drawn = population.draw({"redshift": np.array([0.5, 1.5])}, seeds=[7, 7])
+        >>> [round(float(magnitude)) for magnitude in drawn["i_mag"]]
+        [21, 23]
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[tuple[str, ...], ...]
+    levels: Float64[Tensor, "d level"]
+    weight: Float64[Tensor, " k"]
+    mean: Float64[Tensor, "k d"]
+    covariance: Float64[Tensor, "k d d"]
+    shares: tuple[Float64[Tensor, "k class"], ...]
+
+    @property
+    def continuous(self) -> tuple[str, ...]:
+        """Names of the columns that are numbers."""
+        return self.names[: len(self.levels)]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the columns that are classes."""
+        return self.names[len(self.levels) :]
+
+    @classmethod
+    def fit(cls, columns: Mapping[str, np.ndarray], seed: int = 0) -> Population:
+        """Fit eqs. (1) to a table: finite numbers, or text for categories."""
+        text = {name for name, values in columns.items() if np.asarray(values).dtype.kind in "UO"}
+        names = [*(name for name in columns if name not in text), *(name for name in columns if name in text)]
+        rng, n = np.random.default_rng([seed, 6]), len(next(iter(columns.values())))
+        rows = np.sort(rng.permutation(n)[:MOST_ROWS])
+        levels, u, classes, members = [], [], [], []
+        for name in names:
+            values = np.asarray(columns[name])
+            if name in text:
+                found, member = np.unique(values.astype(str), return_inverse=True)
+                classes.append(tuple(found.tolist()))
+                members.append(torch.from_numpy(member[rows]))
+            else:
+                levels.append(torch.from_numpy(np.quantile(values.astype(float), np.linspace(0, 1, LEVELS))))
+                u.append(_gaussian(levels[-1], torch.from_numpy(values.astype(float)[rows]), torch.from_numpy(rng.random(len(rows)))))
+        start = torch.from_numpy(rng.permutation(len(rows))[: max(1, min(MOST_COMPONENTS, len(rows) // ROWS_A_COMPONENT))])
+        table = torch.stack(u, dim=1) if u else torch.zeros(len(rows), 0, dtype=torch.float64)
+        mixture = _expectation_maximisation(table, members, [len(found) for found in classes], start)
+        stacked = torch.stack(levels) if levels else torch.zeros(0, LEVELS, dtype=torch.float64)
+        return cls(tuple(names), tuple(classes), stacked, *mixture)
+
+    def draw(self, asked: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        """All columns of as many galaxies as there are seeds: those asked for as they are, the others given those.
+
+        Args:
+            asked: column -> values, one a galaxy; {} for whatever there is.
+            seeds: one a galaxy, which fixes its quantiles.
+
+        Raises:
+            InputError: a class that there is none of.
+        """
+        n, d = len(seeds), len(self.levels)
+        quantile = torch.stack(
+            [torch.rand(len(self.names), generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds]
+        )
+        log_weight = self.weight.log().expand(n, -1)
+        drawn = {name: np.asarray(values) for name, values in asked.items() if name in self.names}
+        categories = list(zip(self.categories, self.classes, self.shares, quantile[:, d:].T, strict=True))
+        for name, classes, share, q in sorted(categories, key=lambda category: category[0] not in drawn):
+            if name in drawn:
+                unknown = sorted(set(drawn[name].astype(str).tolist()) - set(classes))
+                if unknown:
+                    raise InputError(f"unknown {name} {unknown[0]!r}: this generator knows {', '.join(classes)}")
+                member = torch.tensor([classes.index(value) for value in drawn[name].astype(str)])
+            else:
+                cumulative = (log_weight.softmax(dim=1) @ share).cumsum(dim=1)
+                member = (cumulative < q[:, None]).sum(dim=1).clamp(max=len(classes) - 1)
+                drawn[name] = np.asarray(classes)[member.numpy()]
+            log_weight = log_weight + share.T[member].log()
+        order = sorted(range(d), key=lambda column: (self.names[column] not in drawn, column))
+        factor = torch.linalg.cholesky(self.covariance[:, order][:, :, order])
+        mean, whitened = self.mean[:, order], torch.zeros(n, len(self.weight), d, dtype=torch.float64)
+        for place, column in enumerate(order):
+            name, width = self.names[column], factor[:, place, place]
+            centre = mean[:, place] + (factor[:, place, :place] * whitened[:, :, :place]).sum(dim=2)
+            if name in drawn:
+                u = _gaussian(self.levels[column], torch.from_numpy(drawn[name].astype(float)), quantile[:, column])
+            else:
+                u = _at_quantile(log_weight.softmax(dim=1), centre, width, quantile[:, column])
+                drawn[name] = _value(self.levels[column], u).numpy()
+            whitened[:, :, place] = (u[:, None] - centre) / width
+            log_weight = log_weight - whitened[:, :, place] ** 2 / 2 - width.log()
+        return {name: drawn[name] for name in self.names}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its numbers, for a file of weights."""
+        named = {"levels": self.levels, "weight": self.weight, "mean": self.mean, "covariance": self.covariance}
+        return named | {f"shares.{number}": share for number, share in enumerate(self.shares)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its names, JSON-able; :meth:`from_dict` puts both together."""
+        return {"names": list(self.names), "classes": [list(found) for found in self.classes]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Population:
+        """Inverse of :meth:`to_dict` and :meth:`tensors`."""
+        classes = tuple(tuple(found) for found in values["classes"])
+        shares = tuple(tensors[f"shares.{number}"] for number in range(len(classes)))
+        levels, weight, mean, covariance = (tensors[name] for name in ("levels", "weight", "mean", "covariance"))
+        return cls(tuple(values["names"]), classes, levels, weight, mean, covariance, shares)
+
+
+def _gaussian(levels: Float64[Tensor, " level"], v: Float64[Tensor, " n"], q: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
+    """u of a column's values; where many galaxies have the very same value, at quantile q of those ranks that it takes."""
+    below = torch.searchsorted(levels, v, right=False)
+    above = torch.searchsorted(levels, v, right=True)
+    left = (below - 1).clamp(0, len(levels) - 2)
+    step = levels[left + 1] - levels[left]
+    between = left + ((v - levels[left]) / torch.where(step > 0, step, 1.0)).clamp(0, 1)
+    rank = torch.where(above - below > 1, below + q * (above - 1 - below), between)
+    half = 0.5 / len(levels)  # the least and the greatest value are not infinitely far out
+    return torch.special.ndtri(half + (1 - 2 * half) * rank / (len(levels) - 1))
+
+
+def _value(levels: Float64[Tensor, " level"], u: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
+    """Inverse of :func:`_gaussian`."""
+    half = 0.5 / len(levels)
+    rank = ((torch.special.ndtr(u) - half) / (1 - 2 * half)).clamp(0, 1) * (len(levels) - 1)
+    left = rank.long().clamp(max=len(levels) - 2)
+    return levels[left] + (rank - left) * (levels[left + 1] - levels[left])
+
+
+def _at_quantile(
+    weight: Float64[Tensor, "n k"], centre: Float64[Tensor, "n k"], width: Float64[Tensor, " k"], q: Float64[Tensor, " n"]
+) -> Float64[Tensor, " n"]:
+    """Where the distribution function of a mixture of Gaussians is q, by bisection."""
+    low, high = torch.full_like(q, -EDGE), torch.full_like(q, EDGE)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        short = (weight * torch.special.ndtr((middle[:, None] - centre) / width)).sum(dim=1) < q
+        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
+    return (low + high) / 2
+
+
+def _expectation_maximisation(
+    u: Float64[Tensor, "n d"], members: Sequence[Tensor], counts: Sequence[int], start: Tensor
+) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
+    """w, mu, S and p of eq. (1), from components around the rows `start`."""
+    (n, d), k = u.shape, len(start)
+    identity = torch.eye(d, dtype=torch.float64)
+    products = (u[:, :, None] * u[:, None]).flatten(1)  # so that both steps are products of matrices
+    weight, mean = torch.full((k,), 1 / k, dtype=torch.float64), u[start].clone()
+    covariance = (identity / max(1, k) ** (2 / max(1, d))).expand(k, -1, -1)
+    overall = [torch.bincount(member, minlength=count).double() / n for member, count in zip(members, counts, strict=True)]
+    shares = [share.expand(k, -1) for share in overall]
+    for _ in range(ITERATIONS):
+        factor = torch.linalg.cholesky(covariance)
+        inverse = torch.cholesky_inverse(factor)
+        linear = (inverse @ mean[:, :, None])[:, :, 0]
+        constant = weight.log() - factor.diagonal(dim1=1, dim2=2).log().sum(dim=1) - (linear * mean).sum(dim=1) / 2
+        log = constant + u @ linear.T - products @ inverse.flatten(1).T / 2
+        for member, share in zip(members, shares, strict=True):
+            log = log + share.log().T[member]
+        responsibility = log.softmax(dim=1).T
+        total = responsibility.sum(dim=1) + ATOM
+        weight = total / total.sum()
+        mean = responsibility @ u / total[:, None]
+        second = (responsibility @ products / total[:, None]).unflatten(1, (d, d))
+        covariance = second - mean[:, :, None] * mean[:, None] + LEAST_WIDTH**2 * identity
+        # A component that has never met a class is not sure that there is none: it thinks of one more galaxy, like all the others.
+        shares = [
+            (responsibility @ torch.nn.functional.one_hot(member, count).double() + share) / (total + 1)[:, None]
+            for member, count, share in zip(members, counts, overall, strict=True)
+        ]
+    return weight, mean, covariance, tuple(shares)
