@@ -2,13 +2,13 @@
 
     OMP_NUM_THREADS=1 taskset -c 0 python bench/training.py SKY.h5 TEST.h5 [--judge JUDGE] [--minutes 10] [--out runs/training]
 
-SKY is learned from, TEST, measured and with redshifts (`hubbleflow measure`), is judged by: `bench/papers.py` leaves both, and a judge, in
-its folder. Every variant is timed first, in turns, in seconds of CPU a step, and trains for as many steps as the minutes hold: wall clocks
-of a shared machine say nothing. It may be stopped and started again; --only names variants.
+SKY, a mock sky, is learned from, TEST, measured and with redshifts (`hubbleflow measure`), is judged by: `bench/papers.py` leaves both, and
+a judge, in its folder. Every variant is timed first, in turns, in seconds of CPU a step, and trains for as many steps as the minutes
+hold: wall clocks of a shared machine say nothing. It may be stopped and started again; --only names variants.
 
-Columns: the denoiser's error in units of sigma, rms, at small noise, in bright pixels (above ten times the sky's sigma, where asinh has
-compressed the noise to a quarter and the best denoiser's is far below that of the sky) and in the sky; and of --n galaxies drawn at
-TEST's redshifts, each metric's distance from the real ones over the floor, real against real.
+Columns: the denoiser's error in units of sigma, rms, of galaxies held out of SKY, at small noise, in bright pixels (above ten times the
+sky's sigma, where asinh has compressed the noise to a quarter and the best denoiser's is far below that of the sky) and in the sky; and of
+--n galaxies drawn at TEST's redshifts, each metric's distance from the real ones over the floor, real against real.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from hubbleflow.measure import measure_file
 from hubbleflow.metrics import evaluate
 from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.report.colour import sheet
+from hubbleflow.simulate.numbers import NUMBERS, with_numbers
 from hubbleflow.training import Recipe
 from hubbleflow.watch import train
 
@@ -64,6 +65,9 @@ VARIANTS = {
     "quick-code": Variant("redshift's code up to 32 rad a unit instead of 8", arguments={"condition_frequency": 32.0}),
     "strong-starlet": Variant("starlet planes in units of the noise", arguments={"strongest": 8.0}),
     "middling-starlet": Variant("starlet planes at most 3 times as they are in x", arguments={"strongest": 3.0}),
+    "doubt": Variant("pixels count by how well they can be known", arguments={"doubt": True}),
+    "numbers": Variant("through brightness, colours, size, Sersic index and axis ratio", {"conditions": ("redshift", *NUMBERS)}),
+    "numbers-doubt": Variant("both", {"conditions": ("redshift", *NUMBERS)}, {"doubt": True}),
     "edm-noise": Variant(
         "noise levels and range of Karras et al. (ln sigma ~ N(-1.2, 1.2^2) at s = 0.5; 80)",
         arguments={"p_mean": -1.2, "p_std": 1.2, "sigma_max": 80.0},
@@ -97,8 +101,8 @@ JUDGED = (
 
 def denoising(generator: Generator, galaxies: GalaxySet) -> dict[str, list[float]]:
     """sigma -> rms error over sigma in bright pixels and in the sky."""
-    y = generator.stretch(torch.from_numpy(galaxies.images[:DENOISED])).float()
-    c = generator.conditions.encode({name: galaxies.column(name)[:DENOISED] for name in generator.conditions.names}, True)
+    y = generator.stretch(torch.from_numpy(galaxies.images[:])).float()
+    c = generator.conditions.encode({name: galaxies.column(name) for name in generator.conditions.names}, True)
     bright, sky = y > BRIGHT, y.abs() < SKY
     found, precision = {}, resolve_precision("auto", torch.device("cpu"))
     with torch.inference_mode(), autocast(precision, torch.device("cpu")):
@@ -118,7 +122,7 @@ def tried(name: str, recipe: Recipe, sky: GalaxySet, test: GalaxySet, given: arg
     if result.exists():
         found: dict[str, Any] = json.loads(result.read_text())
         return found
-    training = train(sky, folder / "model", recipe, resume=True, sheets=False)
+    training = train(sky[:-DENOISED], folder / "model", recipe, resume=True, sheets=False)
     generator = Generator.load(folder / "model")
     drawn = folder / "generated.h5"
     rows = np.linspace(0, len(test) - 1, given.n).astype(int)
@@ -134,7 +138,7 @@ def tried(name: str, recipe: Recipe, sky: GalaxySet, test: GalaxySet, given: arg
         {
             "steps": training.step,
             "parameters": generator.n_parameters,
-            "denoising": denoising(generator, test),
+            "denoising": denoising(generator, sky[-DENOISED:]),
             "metrics": {
                 metric: {"distance": r.distance, "floor": r.floor, "error": r.error, "z": r.z}
                 for metric, r in known.items()
@@ -181,7 +185,7 @@ def main() -> None:
     parser.add_argument("--only", help="these variants, comma-separated")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     given = parser.parse_args()
-    sky, test = GalaxySet.open(given.sky), GalaxySet.open(given.test)
+    sky, test = with_numbers(GalaxySet.open(given.sky)), GalaxySet.open(given.test)
     given.out.mkdir(parents=True, exist_ok=True)
     names = given.only.split(",") if given.only else list(VARIANTS)
     recipe = Recipe(conditions=("redshift",), steps=1)

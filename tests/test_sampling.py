@@ -486,6 +486,20 @@ def test_edm_preconditioning_of_a_silent_network_is_the_wiener_filter() -> None:
     assert float(edm_loss(denoiser, x, torch.zeros(2000, 0), 0.0, 1.4, generator)) == pytest.approx(1.0, abs=0.02)
 
 
+@pytest.mark.parametrize("u", [-1.0, 0.0, 2.0])
+def test_with_doubt_the_loss_is_the_likelihood(u: float) -> None:
+    """A network that says 0 is off by a variance of 1: the loss e^-u + u is least where it says so."""
+
+    class Doubtful(torch.nn.Module):
+        def doubtful(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return torch.zeros_like(x), torch.full_like(x, u)
+
+    generator = torch.Generator().manual_seed(0)
+    x = 0.5 * torch.randn(2000, 1, 4, 4, generator=generator)
+    loss = edm_loss(EdmDenoiser(Doubtful(), 0.5), x, torch.zeros(2000, 0), 0.0, 1.4, generator, doubt=True)
+    assert float(loss) == pytest.approx(np.exp(-u) + u, abs=0.03 * np.exp(-u))
+
+
 def test_guidance_is_a_line_through_both_answers() -> None:
     class Asked(torch.nn.Module):
         def forward(self, x_t: torch.Tensor, sigma: torch.Tensor, c: torch.Tensor) -> torch.Tensor:

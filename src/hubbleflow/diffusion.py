@@ -12,12 +12,19 @@ every noise level:
     D(x_t; sigma) = c_skip x_t + c_out F(c_in x_t, ln(sigma) / 4)
     c_skip = s^2 / (sigma^2 + s^2)   c_out = sigma s / sqrt(sigma^2 + s^2)   c_in = 1 / sqrt(sigma^2 + s^2)   s = std of the data
     loss   = E_sigma,n [ (D - x)^2 / c_out^2 ],   ln sigma ~ N(P_mean, P_std^2)   (3)
+
+A network that says of each pixel what the variance e^u of its error is can be trained by the likelihood (Kendall & Gal 2017; Karras et al.
+2024 have one u a noise level):
+
+    loss   = E_sigma,n [ e^-u (D - x)^2 / c_out^2 + u ]                           (4)
+
+A pixel that nobody can know, of sky whose noise is drowned in more, then counts for little, and one of a bright galaxy for much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -44,23 +51,42 @@ class EdmDenoiser(nn.Module):
 
     def __init__(self, network: nn.Module, sigma_data: float) -> None:
         super().__init__()
-        self.network, self.sigma_data = network, sigma_data
+        self.network: Any = network
+        self.sigma_data = sigma_data
 
     def forward(self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"]) -> Float[Tensor, "n band y x"]:
         s, sigma_ = self.sigma_data, column(sigma)
         total = sigma_**2 + s**2
         return s**2 / total * x_t + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * x_t, sigma.log() / 4, c).float()
 
+    def doubtful(
+        self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"]
+    ) -> tuple[Float[Tensor, "n band y x"], Float[Tensor, "n band y x"]]:
+        """D, and ln of the variance of D - x over c_out^2 as the network has it; of a network with doubt only."""
+        s, sigma_ = self.sigma_data, column(sigma)
+        total = sigma_**2 + s**2
+        answer, doubt = self.network.doubtful(total.rsqrt() * x_t, sigma.log() / 4, c)
+        return s**2 / total * x_t + sigma_ * s * total.rsqrt() * answer.float(), doubt
+
 
 def edm_loss(
-    denoiser: EdmDenoiser, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], p_mean: float, p_std: float, generator: torch.Generator
+    denoiser: EdmDenoiser,
+    x: Float[Tensor, "n band y x"],
+    c: Float[Tensor, "n k"],
+    p_mean: float,
+    p_std: float,
+    generator: torch.Generator,
+    doubt: bool = False,
 ) -> Float[Tensor, ""]:
-    """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal."""
+    """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal; or, with doubt, eq. (4)."""
     sigma = (p_mean + p_std * torch.randn(len(x), generator=generator, device=x.device)).exp()
     noise = torch.randn(x.shape, generator=generator, device=x.device)
     s = denoiser.sigma_data
     weight = (sigma**2 + s**2) / (sigma * s) ** 2
-    return (column(weight) * (denoiser(x + column(sigma) * noise, sigma, c) - x) ** 2).mean()
+    if not doubt:
+        return (column(weight) * (denoiser(x + column(sigma) * noise, sigma, c) - x) ** 2).mean()
+    answer, u = denoiser.doubtful(x + column(sigma) * noise, sigma, c)
+    return (column(weight) * (answer - x) ** 2 * (-u).exp() + u).mean()
 
 
 def guided(

@@ -34,6 +34,7 @@ class Edm(GenerativeModel):
         condition_frequency: highest frequency of a condition's code, rad a unit: above 16 a galaxy of held noise wobbled with redshift.
         p_mean, p_std: mean of ln(sigma / 2 sigma_data) and spread of ln sigma in training.
         sigma_min, sigma_max: noise levels between which galaxies are drawn.
+        doubt: whether pixels count in the loss by how well they can be known (diffusion eq. 4).
     """
 
     name: ClassVar[str] = "edm"
@@ -60,6 +61,7 @@ class Edm(GenerativeModel):
         p_std: float = 2.0,
         sigma_min: float = 0.01,
         sigma_max: float = 400.0,
+        doubt: bool = False,
     ) -> None:
         super().__init__()
         self.shape = (bands, image_size, image_size)
@@ -76,7 +78,9 @@ class Edm(GenerativeModel):
             strongest=strongest,
             condition_frequency=condition_frequency,
             sigma_data=sigma_data,
+            doubt=doubt,
         )
+        self.doubt = doubt
         self.denoiser = EdmDenoiser(network, sigma_data)
 
     @classmethod
@@ -95,7 +99,7 @@ class Edm(GenerativeModel):
 
     def loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], generator: torch.Generator) -> Float[Tensor, ""]:
         """Weighted denoising error (diffusion eq. 3)."""
-        return edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator)
+        return edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator, self.doubt)
 
     def sample(
         self,

@@ -116,6 +116,7 @@ class PatchUNet(nn.Module):
         condition_frequency: highest of a condition's code (see :class:`ConditionEmbedding`).
         strongest: that starlet planes are multiplied by at most, to be in units of the noise: 8 from sigma = s / 8 down, 1 never.
         sigma_data: standard deviation s of the data before it was noised and divided by sqrt(sigma^2 + s^2); t is ln(sigma) / 4.
+        doubt: whether it also learns how far off each pixel of its answer is (see :meth:`doubtful`).
 
     Example:
         >>> net = PatchUNet(5, 64, (0,), width=16, multipliers=(1, 2))
@@ -137,6 +138,7 @@ class PatchUNet(nn.Module):
         condition_frequency: float = 32.0,
         strongest: float = 1.0,
         sigma_data: float = 0.5,
+        doubt: bool = False,
     ) -> None:
         super().__init__()
         coarsest = patch * 2 ** (len(multipliers) - 1)
@@ -176,8 +178,21 @@ class PatchUNet(nn.Module):
         self.norm, self.out = group_norm(channels), zeroed(nn.Conv2d(channels, bands * patch**2, 3, padding=1))
         self.gate = zeroed(nn.Linear(embedding, 2 * bands))
         self.shrink = zeroed(nn.Conv2d(channels, 2 * scales * bands, 3, padding=1)) if scales else None
+        self.doubt = zeroed(nn.Conv2d(channels, bands * patch**2, 3, padding=1)) if doubt else None
 
     def forward(self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"]) -> Float[Tensor, "n band y x"]:
+        return self._answer(x, t, c)[0]
+
+    def doubtful(
+        self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"]
+    ) -> tuple[Float[Tensor, "n band y x"], Float[Tensor, "n band y x"]]:
+        """The answer, and ln of the variance that each of its pixels is thought to be off by; a network with `doubt` only."""
+        assert self.doubt is not None
+        y, h = self._answer(x, t, c)
+        return y, F.pixel_shuffle(self.doubt(h), self.patch).float()
+
+    def _answer(self, x: Tensor, t: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The answer and the last features that it is made of."""
         embedding = self.embed(self.embed_noise(self.noise_features(t)) + self.embed_conditions(c))
         h = F.pixel_unshuffle(x, self.patch)
         h = self.stem(torch.cat([h, self.get_buffer("coordinates").expand(len(x), -1, -1, -1).to(h.dtype)], dim=1))
@@ -195,10 +210,10 @@ class PatchUNet(nn.Module):
         a, b = self.gate(embedding)[:, :, None, None].chunk(2, dim=1)
         y = F.pixel_shuffle(self.out(h), self.patch).float() + a.float() * x + b.float()
         if self.shrink is None:
-            return y
+            return y, h
         side = (x.shape[2] // self.patch, self.patch, x.shape[3] // self.patch, self.patch)  # a patch shares one number
         per_noise = (1 + (self.sigma_data * torch.exp(-4 * t.float())) ** 2).sqrt().clamp(max=self.strongest)
         planes = torch.stack(starlet(per_noise[:, None, None, None] * x, self.scales), dim=1)
         planes = planes.unflatten(4, side[2:]).unflatten(3, side[:2])
         own, common = self.shrink(h).float().unflatten(1, (2, self.scales, -1))[..., :, None, :, None].unbind(1)
-        return y + (own * planes + common * planes.mean(dim=2, keepdim=True)).sum(dim=1).flatten(4, 5).flatten(2, 3)
+        return y + (own * planes + common * planes.mean(dim=2, keepdim=True)).sum(dim=1).flatten(4, 5).flatten(2, 3), h
