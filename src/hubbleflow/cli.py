@@ -479,6 +479,31 @@ def evolve(
 
 
 @app.command()
+def explore(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a generator: its folder, a shipped one's name, or hf://USER/NAME")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="of this machine; 0 for any that is free")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="address to listen at; other machines reach the page where it is not this one's own")
+    ] = "127.0.0.1",
+    steps: Annotated[int | None, typer.Option(min=1, help="of the sampler; a dragged slider takes fewer")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of the first galaxy")] = 1,
+    population: Annotated[Path | None, typer.Option(metavar="SET.h5", help="a measured set to compare with")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page")] = True,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...: a GPU where there is one")] = None,
+) -> None:
+    """A page in the browser: drag redshift and kind, see galaxies change, measured beside a population."""
+    from hubbleflow.explore import explore as run
+    from hubbleflow.galaxies import GalaxySet
+    from hubbleflow.generator import Generator
+    from hubbleflow.precision import best_device
+    from hubbleflow.pretrained import find_model
+
+    generator = Generator.load(find_model(model), device or best_device())
+    sky = GalaxySet.open(population) if population is not None else None
+    run(generator, sky, host=host, port=port, steps=steps, seed=seed, browser=browser)
+
+
+@app.command()
 def measure(
     galaxies: SetPath,
     table: Annotated[

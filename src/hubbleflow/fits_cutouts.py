@@ -36,7 +36,7 @@ def write_cutouts(galaxies: GalaxySet, folder: Path) -> list[Path]:
         for row in range(len(block)):
             path = folder / f"{_free_name(block.columns['object_id'][row], used)}.fits"
             with atomic_path(path) as temporary:
-                _hdus(block, row).writeto(temporary)
+                cutout(block, row).writeto(temporary)
             paths.append(path)
     return paths
 
@@ -51,7 +51,16 @@ def _free_name(object_id: Any, used: set[str]) -> str:
     return name
 
 
-def _hdus(block: GalaxySet, row: int) -> Any:
+def cutout(block: GalaxySet, row: int) -> Any:
+    """One galaxy of a set (in memory) as an astropy HDUList.
+
+    Example:
+        >>> from hubbleflow.galaxies import GalaxySet
+        >>> from hubbleflow.survey import Survey
+        >>> hdus = cutout(GalaxySet(np.zeros((1, 1, 8, 8), np.float32), Survey.get("hsc-i"), {"redshift": np.array([0.5])}), 0)
+        >>> hdus[0].header["REDSHIFT"], hdus["I"].header["MAGZERO"]
+        (0.5, 27.0)
+    """
     from astropy.io import fits
 
     primary = fits.PrimaryHDU()

@@ -189,7 +189,8 @@ class Generator(TrainedModel):
         """Yield (images, columns) batch by batch; `values` has one value a galaxy and column (see :meth:`asked`).
 
         `offset` is the number of the first galaxy in its set: a set may be drawn in parts. `seeds`, one a galaxy, stand in the place of
-        those that `seed` and the galaxies' numbers make: one noise may be drawn under several conditions.
+        those that `seed` and the galaxies' numbers make: one noise may be drawn under several conditions. A generator of no condition draws
+        as many galaxies as there are seeds.
         """
         if steps is not None and steps < 1:
             raise InputError(f"the number of steps must be at least 1, got {steps}")
@@ -198,6 +199,8 @@ class Generator(TrainedModel):
         model = self.model
         assert isinstance(model, GenerativeModel)
         c = self.conditions.encode(values, extrapolate)
+        if seeds is not None and not self.conditions.columns:
+            c = c.new_zeros(len(seeds), 0)
         drawn = [] if self.population is None else [name for name in self.conditions.names if name not in values]
         # Where no training step has ever left a condition out, what stands for "not asked" was never learned.
         if ((guidance != 1 and self.guide is None) or bool(c.isnan().any() and not drawn)) and not self.training.get("dropout"):

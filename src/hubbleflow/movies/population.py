@@ -30,6 +30,17 @@ GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
 MEDIAN = 1.2533  # error of a median over that of a mean, of Gaussian values: sqrt(pi / 2)
 
 
+def check_measured(galaxies: GalaxySet) -> None:
+    """Refuse a set whose measured columns are not those of this version's recipe.
+
+    Raises:
+        InputError: it has not been measured, or by another recipe.
+    """
+    if any(galaxies.recipe.get(name) != canonical(value) for name, value in RECIPE.attrs().items() if name in DECISIVE):
+        where = galaxies.path or Path("the set")
+        raise InputError(f"{where} has not been measured as generated galaxies are: run 'hubbleflow measure {where}' first")
+
+
 @dataclass(frozen=True)
 class Population:
     """Galaxies as points.
@@ -55,8 +66,7 @@ class Population:
             InputError: the set has not been measured by this version's recipe, or has too few such galaxies.
         """
         where, (near, far) = galaxies.path or Path("the set"), (np.min(redshifts), np.max(redshifts))
-        if any(galaxies.recipe.get(name) != canonical(value) for name, value in RECIPE.attrs().items() if name in DECISIVE):
-            raise InputError(f"{where} has not been measured as tracks are: run 'hubbleflow measure {where}' first")
+        check_measured(galaxies)
         wanted = sorted({kinds} if isinstance(kinds, str) else set(kinds if kinds is not None else ()))
         chosen, of = (galaxies.redshift >= near) & (galaxies.redshift <= far), ""
         if wanted and (galaxies.category != "").any():

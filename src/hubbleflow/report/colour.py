@@ -9,7 +9,8 @@ and a pixel with a component above 255 is scaled down as a whole, so colours nev
 - "lupton": stretch = 5, Q = 8 in counts of zero point 27, the field's convention for HSC coadds; other surveys are
   brought to that zero point first. Made for bright galaxies: a spectroscopic sample's faint ones are nearly black.
 - "noise": Q = 8 and stretch = 12 times the sky's sigma, which is taken from the images' edges (over all of them, so
-  pictures of one call can be compared): faint galaxies show, and so does what a generator does to the sky.
+  pictures of one call can be compared) or given, so that pictures of many calls can: faint galaxies show, and so does
+  what a generator does to the sky.
 
 One band is shown as asinh grey, and pictures in display values are shown as they are. numpy only (astropy's
 make_lupton_rgb is the test's oracle), so that the training loop can draw its samples on a machine that has little else.
@@ -60,12 +61,15 @@ def lupton(
     return (scaled * np.where(brightest > 255, 255 / np.maximum(brightest, 1), 1)).astype(np.uint8)
 
 
-def rgb(images: Float[np.ndarray, "n band y x"], survey: Survey, style: Style = "lupton") -> UInt8[np.ndarray, "n y x 3"]:
+def rgb(
+    images: Float[np.ndarray, "n band y x"], survey: Survey, style: Style = "lupton", sigma: Float[np.ndarray, " 3"] | None = None
+) -> UInt8[np.ndarray, "n y x 3"]:
     """Pictures of galaxies in the survey's red, green and blue bands.
 
     Args:
         images: linear flux in the survey's unit (or display values of 0-255); non-finite pixels are shown black.
         style: "lupton" (stretch 5, Q 8) or "noise" (stretch relative to the sky); see the module's docstring.
+        sigma: of the sky in these bands, for "noise"; these images' own where not given (:func:`sky_of_picture`).
 
     Raises:
         InputError: the images' bands are not the survey's, or there is no such style.
@@ -80,7 +84,7 @@ def rgb(images: Float[np.ndarray, "n band y x"], survey: Survey, style: Style = 
         raise InputError(f"images have shape {images.shape}, expected (n, {len(survey.bands)}, y, x) for survey {survey.name!r}")
     if style not in ("lupton", "noise"):
         raise InputError(f"unknown picture style {style!r}: choose lupton or noise")
-    channels = images[:, [survey.band_index(band) for band in survey.rgb]]
+    channels = images[:, _channels(survey)]
     if not survey.linear:
         return np.clip(np.rint(channels), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
     if not len(images):
@@ -88,9 +92,25 @@ def rgb(images: Float[np.ndarray, "n band y x"], survey: Survey, style: Style = 
     if style == "lupton" and survey.zero_point is not None and len(survey.bands) > 1:
         counts = channels * 10 ** (0.4 * (ZERO_POINT - survey.zero_point))
         return lupton(counts[:, 0], counts[:, 1], counts[:, 2])
-    sigma = sky_sigma(channels)
+    sigma = sky_sigma(channels) if sigma is None else sigma
     balanced = channels / _gain(sigma, survey)[:, None, None]
     return lupton(balanced[:, 0], balanced[:, 1], balanced[:, 2], NOISE_STRETCH)
+
+
+def sky_of_picture(images: Float[np.ndarray, "n band y x"], survey: Survey) -> Float[np.ndarray, " 3"]:
+    """The sky's sigma in the survey's red, green and blue bands: the scale of the style "noise", to be held over several calls.
+
+    Example:
+        >>> from hubbleflow.survey import Survey
+        >>> noise = np.random.default_rng(0).normal(0, 0.1, (4, 5, 32, 32)) * np.array([1, 2, 3, 4, 5])[:, None, None]
+        >>> sky_of_picture(noise, Survey.get("hsc-wide")).round(1).tolist()
+        [0.3, 0.2, 0.1]
+    """
+    return sky_sigma(np.asarray(images)[:, _channels(survey)])
+
+
+def _channels(survey: Survey) -> list[int]:
+    return [survey.band_index(band) for band in survey.rgb]
 
 
 def _gain(sigma: Float[np.ndarray, " 3"], survey: Survey) -> Float[np.ndarray, " 3"]:
