@@ -37,6 +37,7 @@ from hubbleflow.explore.guard import LARGEST_BODY
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.measure import Flag, measure
+from hubbleflow.prior import Prior
 from hubbleflow.stretch import stretch_from_dict
 from hubbleflow.survey import Survey
 from test_evolve import FADES, GROWS, HSC, KIND, NOISE, REDDENS, REDSHIFT, SIZE, Known, small
@@ -223,15 +224,17 @@ def test_where_there_is_no_population_the_answer_says_why(client: TestClient, sk
         Population.measured(sky[:10])
 
 
-def test_a_generator_of_measured_columns_brings_its_training_set() -> None:
+def test_a_generator_of_measured_columns_brings_their_distribution() -> None:
     z = np.linspace(0.1, 2.0, 60)
     columns = (REDSHIFT, Condition.fit("i_mag", 20 + z))
     generator = kinds(*columns)
-    generator.conditions = Conditions(columns, tuple(zip(z.tolist(), (20 + z).tolist(), strict=True)))
+    generator.prior = Prior.fit({"redshift": z, "i_mag": 20 + z})
     population = Population.learnt(generator)
     assert population is not None and set(population.values) == {"i_mag"}
     near = population.near(1.0, "of any kind")
-    assert near.words.startswith("20 galaxies of the training set at z") and np.median(near.values["i_mag"]) == pytest.approx(21.0, abs=0.1)
+    assert near.words.startswith("200 galaxies of the training set's prior at z") and np.median(near.values["i_mag"]) == pytest.approx(
+        21.0, abs=0.1
+    )
     assert Population.learnt(kinds()) is None
 
 

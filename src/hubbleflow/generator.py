@@ -91,8 +91,8 @@ class Generator(TrainedModel):
 
     def draw_conditions(self, n: int, seed: int = 0, offset: int = 0) -> dict[str, np.ndarray]:
         """n rows of conditions from the training set's own joint distribution; `offset` is the number of the first galaxy in its set."""
-        if self.population is not None:
-            return self.population.draw({}, galaxy_seeds(seed, offset, n))
+        if self.prior is not None:
+            return self.prior.draw({}, galaxy_seeds(seed, offset, n))
         rng = np.random.default_rng([seed, 4, offset])
         return {column.name: column.draw(n, rng) for column in self.conditions.columns}
 
@@ -201,7 +201,7 @@ class Generator(TrainedModel):
         c = self.conditions.encode(values, extrapolate)
         if seeds is not None and not self.conditions.columns:
             c = c.new_zeros(len(seeds), 0)
-        drawn = [] if self.population is None else [name for name in self.conditions.names if name not in values]
+        drawn = [] if self.prior is None else [name for name in self.conditions.names if name not in values]
         # Where no training step has ever left a condition out, what stands for "not asked" was never learned.
         if ((guidance != 1 and self.guide is None) or bool(c.isnan().any() and not drawn)) and not self.training.get("dropout"):
             raise InputError(
@@ -215,8 +215,8 @@ class Generator(TrainedModel):
             part = slice(first, first + batch_size)
             own = galaxy_seeds(seed, offset + first, len(c[part])) if seeds is None else seeds[part]
             asked = {name: np.asarray(value)[part] for name, value in values.items()}
-            if drawn and self.population is not None:
-                asked = self.population.draw(asked, own)
+            if drawn and self.prior is not None:
+                asked = self.prior.draw(asked, own)
             with torch.inference_mode(), autocast(resolved, self.device):
                 given = self.conditions.encode(asked, True) if drawn else c[part]
                 y = model.sample(given.to(self.device), own, steps, guidance, sampler, **weaker)

@@ -22,12 +22,12 @@ from hubbleflow.galaxies import GalaxySet
 from hubbleflow.model_folder import FORMAT, halved, model_card, read_config, read_weights, write_folder
 from hubbleflow.models import Model, get_model, model_names
 from hubbleflow.models.from_file import VARIABLE
-from hubbleflow.population import Population
 from hubbleflow.pretrained import SHELF, find_model, upload
+from hubbleflow.prior import Prior
 from hubbleflow.stretch import Stretch, stretch_from_dict
 from hubbleflow.survey import Survey
 
-POPULATION = "population."  # before the names of its numbers among the weights
+PRIOR = "prior."  # before the names of its numbers among the weights
 
 
 @dataclass
@@ -44,7 +44,7 @@ class TrainedModel:
         training: data hash, number of galaxies, seed and hyper-parameters; JSON-able.
         versions: of the software that trained it.
         progress: steps and images so far, as strings (the weights' header).
-        population: the joint distribution of several conditions in the training set, from which those that are not asked for are drawn.
+        prior: the joint distribution of several conditions in the training set, from which those that are not asked for are drawn.
     """
 
     model: Model
@@ -56,7 +56,7 @@ class TrainedModel:
     training: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
     progress: dict[str, str] = field(default_factory=dict)
-    population: Population | None = None
+    prior: Prior | None = None
 
     @property
     def device(self) -> torch.device:
@@ -84,9 +84,9 @@ class TrainedModel:
         return content_hash(*parts)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """All trained numbers by name, as the folder holds them: the network's, and the population's under a prefix."""
-        others = self.population.tensors() if self.population else {}
-        return self.model.state_dict() | {POPULATION + name: tensor for name, tensor in others.items()}
+        """All trained numbers by name, as the folder holds them: the network's, and the prior's under a prefix."""
+        others = self.prior.tensors() if self.prior else {}
+        return self.model.state_dict() | {PRIOR + name: tensor for name, tensor in others.items()}
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device."""
@@ -102,7 +102,7 @@ class TrainedModel:
             "arguments": self.arguments,
             "stretch": self.stretch.to_dict(),
             "conditions": self.conditions.to_dict(),
-            **({"population": self.population.to_dict()} if self.population else {}),
+            **({"prior": self.prior.to_dict()} if self.prior else {}),
             "survey": self.survey.to_dict(),
             "image_size": self.image_size,
             "training": self.training,
@@ -149,7 +149,7 @@ class TrainedModel:
         weights, header = read_weights(folder, config)
         try:
             model = get_model(config["model"])(**config["arguments"])
-            others = {name.removeprefix(POPULATION): weights.pop(name) for name in list(weights) if name.startswith(POPULATION)}
+            others = {name.removeprefix(PRIOR): weights.pop(name) for name in list(weights) if name.startswith(PRIOR)}
             model.load_state_dict(weights)
             trained = cls(
                 model.eval(),
@@ -161,7 +161,7 @@ class TrainedModel:
                 config["training"],
                 config["versions"],
                 {key: value for key, value in header.items() if key not in ("format", "config_sha256")},
-                Population.from_dict(config["population"], others) if others else None,
+                Prior.from_dict(config["prior"], others) if others else None,
             )
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
             raise InputError(f"{folder} does not fit together: {str(error).splitlines()[0]}") from error

@@ -33,10 +33,10 @@ from hubbleflow.model_folder import CONFIG, LOG, STATE, WEIGHTS, config_hash, re
 from hubbleflow.models import GenerativeModel, Model, TrainingSet, get_model
 from hubbleflow.models.from_file import code_hash, file_of
 from hubbleflow.pixel_statistics import PixelStatistics
-from hubbleflow.population import Population
 from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.predictor import Predictor
 from hubbleflow.pretrained import find_model
+from hubbleflow.prior import Prior
 from hubbleflow.stretch import fit_stretch, stretch_from_dict
 from hubbleflow.trained import TrainedModel
 
@@ -223,7 +223,7 @@ class Training:
         stretch = stretch_from_dict(json.loads(json.dumps(stretch.to_dict())))
         table = {column.name: self.columns[column.name] for column in self.conditions.columns}
         table |= {column.name: table[column.name].astype(str) for column in self.conditions.columns if column.is_category}
-        population = Population.fit(table, recipe.seed) if table and subclass is Generator else None
+        prior = Prior.fit(table, recipe.seed) if table and subclass is Generator else None
         return subclass(
             model,
             arguments,
@@ -233,7 +233,7 @@ class Training:
             self.galaxies.image_size,
             training,
             versions,
-            population=population,
+            prior=prior,
         )
 
     def _dry_run(self, kind: type[Model], arguments: dict[str, Any]) -> Model:

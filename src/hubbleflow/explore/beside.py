@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RECIPE = Recipe(shapes=False)
 MOST = 200  # galaxies that a galaxy is drawn against
+LIKE_TRAINING = 2000  # galaxies drawn from a prior
 ENDS = (0.01, 0.99)  # of the whole population: an axis that stays while redshift moves
 MAGNITUDES = 2.5 / np.log(10)  # of a relative error
 
@@ -113,20 +114,21 @@ class Population:
 
     @classmethod
     def learnt(cls, generator: Generator) -> Population | None:
-        """Galaxies of the training set, of which a model's folder keeps the columns that it is conditioned on; None where these are no
-        quantities that are measured here.
+        """Galaxies like those of the training set, drawn from the prior of the columns that the model is conditioned on; None where these
+        are no quantities that are measured here.
 
         Example (a generator conditioned on redshift, i_mag and g_r)::
 
-            Population.learnt(generator).values    # {"i_mag": ..., "g_r": ...}, of up to 256 galaxies
+            Population.learnt(generator).values    # {"i_mag": ..., "g_r": ...}, of 2,000 galaxies
         """
-        rows, names = generator.conditions.rows, generator.conditions.names
-        columns = {name: np.array([row[number] for row in rows]) for number, name in enumerate(names)}
-        values = {quantity.name: columns[quantity.name].astype(float) for quantity in shown(generator.survey) if quantity.name in columns}
-        if not values or len(rows) < FEWEST:
+        if generator.prior is None:
             return None
-        nowhere, nothing = np.full(len(rows), np.nan), np.full(len(rows), "")
-        return cls("the training set", columns.get("redshift", nowhere), columns.get("category", nothing), values)
+        columns = generator.draw_conditions(LIKE_TRAINING)
+        values = {quantity.name: columns[quantity.name].astype(float) for quantity in shown(generator.survey) if quantity.name in columns}
+        if not values:
+            return None
+        nowhere, nothing = np.full(LIKE_TRAINING, np.nan), np.full(LIKE_TRAINING, "")
+        return cls("the training set's prior", columns.get("redshift", nowhere), columns.get("category", nothing), values)
 
     def near(self, redshift: float | None, kind: str | None) -> Near:
         """Galaxies near a redshift (anywhere, where None) and of a kind (of all, where None).

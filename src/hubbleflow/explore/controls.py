@@ -34,7 +34,7 @@ def controls(generator: Generator) -> list[dict[str, Any]]:
         # {"name": "redshift", "optional": False, "low": 0.02, "high": 3.98, "step": 0.01, "start": 0.71, "log": False, "marks": [...]}
     """
     columns = generator.conditions.columns
-    droppable = bool(generator.training.get("dropout")) and len(columns) > 1
+    droppable = (generator.prior is not None or bool(generator.training.get("dropout"))) and len(columns) > 1
     return [{"name": column.name, "optional": droppable and column.name != "redshift", **_control(column)} for column in columns]
 
 

@@ -70,9 +70,9 @@ def evolve(
     if any(named):
         values["category"] = np.repeat(named, len(z))
     own = [galaxy_seeds(seed, 0, 1)[0] for seed in seeds]
-    if generator.population is not None and "category" in generator.population.categories and not any(named):
+    if generator.prior is not None and "category" in generator.prior.categories and not any(named):
         # Kinds have other shares at other redshifts, and a galaxy would jump from one to another: it stays what it is half way.
-        named = tuple(generator.population.draw({"redshift": np.full(len(seeds), np.median(z))}, own)["category"].tolist())
+        named = tuple(generator.prior.draw({"redshift": np.full(len(seeds), np.median(z))}, own)["category"].tolist())
         values["category"] = np.repeat(named, len(z))
     noise = np.repeat(own, len(z)).tolist()
     drawing = Drawing(steps, sampler, extrapolate, precision, batch_size)

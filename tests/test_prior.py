@@ -8,7 +8,7 @@ from scipy import stats
 
 from hubbleflow.diffusion import galaxy_seeds
 from hubbleflow.errors import InputError
-from hubbleflow.population import Population
+from hubbleflow.prior import Prior
 
 N = 6000
 
@@ -34,8 +34,8 @@ def table() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def population(table: dict[str, np.ndarray]) -> Population:
-    return Population.fit(table)
+def prior(table: dict[str, np.ndarray]) -> Prior:
+    return Prior.fit(table)
 
 
 def seeds(n: int) -> list[int]:
@@ -47,13 +47,13 @@ def test_two_gaussians_give_the_conditional_of_the_textbook() -> None:
     x = rng.normal(0, 1, 20_000)
     y = 0.8 * x + 0.6 * rng.normal(0, 1, 20_000)
     for number, asked in enumerate((-1.0, 0.0, 1.5)):
-        drawn = Population.fit({"x": x, "y": y}).draw({"x": np.full(4000, asked)}, galaxy_seeds(number, 0, 4000))
+        drawn = Prior.fit({"x": x, "y": y}).draw({"x": np.full(4000, asked)}, galaxy_seeds(number, 0, 4000))
         assert np.all(drawn["x"] == asked)
         assert drawn["y"].mean() == pytest.approx(0.8 * asked, abs=0.06) and drawn["y"].std() == pytest.approx(0.6, rel=0.06)
 
 
-def test_margins_are_those_of_the_table(table: dict[str, np.ndarray], population: Population) -> None:
-    drawn = population.draw({}, seeds(N))
+def test_margins_are_those_of_the_table(table: dict[str, np.ndarray], prior: Prior) -> None:
+    drawn = prior.draw({}, seeds(N))
     for name in ("redshift", "mag", "size", "colour"):
         assert stats.ks_2samp(drawn[name], table[name]).statistic < 0.03, name
         assert table[name].min() <= drawn[name].min() and drawn[name].max() <= table[name].max()
@@ -61,8 +61,8 @@ def test_margins_are_those_of_the_table(table: dict[str, np.ndarray], population
     assert (drawn["bulge"] == 0).mean() == pytest.approx(1 / 3, abs=0.03), "a value that many have stays one"
 
 
-def test_columns_keep_their_dependence(table: dict[str, np.ndarray], population: Population) -> None:
-    drawn = population.draw({}, seeds(N))
+def test_columns_keep_their_dependence(table: dict[str, np.ndarray], prior: Prior) -> None:
+    drawn = prior.draw({}, seeds(N))
     for lowest, highest in ((0, 0.5), (0.5, 1), (1, 1.5), (1.5, 3)):
         ours, theirs = ((found["redshift"] > lowest) & (found["redshift"] < highest) for found in (drawn, table))
         for name, step in (("mag", 0.1), ("size", 0.08)):
@@ -73,9 +73,9 @@ def test_columns_keep_their_dependence(table: dict[str, np.ndarray], population:
 
 
 @pytest.mark.parametrize("name", ["redshift", "mag", "category", "size"])
-def test_any_column_may_be_asked_for(table: dict[str, np.ndarray], population: Population, name: str) -> None:
+def test_any_column_may_be_asked_for(table: dict[str, np.ndarray], prior: Prior, name: str) -> None:
     """Asked for the table's own values of one column, the others come out as the table has them beside it."""
-    drawn = population.draw({name: table[name]}, seeds(N))
+    drawn = prior.draw({name: table[name]}, seeds(N))
     assert np.array_equal(drawn[name], table[name])
     for other in ("redshift", "mag", "size", "colour"):
         assert stats.ks_2samp(drawn[other], table[other]).statistic < 0.04
@@ -84,38 +84,38 @@ def test_any_column_may_be_asked_for(table: dict[str, np.ndarray], population: P
         assert ours == pytest.approx(theirs, abs=0.03)
 
 
-def test_a_galaxy_is_its_seed_whoever_else_is_drawn(population: Population) -> None:
+def test_a_galaxy_is_its_seed_whoever_else_is_drawn(prior: Prior) -> None:
     asked = {"redshift": np.linspace(0.1, 2, 10)}
-    ten, one = population.draw(asked, seeds(10)), population.draw({"redshift": asked["redshift"][7:8]}, seeds(10)[7:8])
+    ten, one = prior.draw(asked, seeds(10)), prior.draw({"redshift": asked["redshift"][7:8]}, seeds(10)[7:8])
     assert all(values[7] == one[name][0] for name, values in ten.items())
-    assert not np.array_equal(ten["mag"], population.draw(asked, galaxy_seeds(4, 0, 10))["mag"])
+    assert not np.array_equal(ten["mag"], prior.draw(asked, galaxy_seeds(4, 0, 10))["mag"])
 
 
-def test_held_quantiles_change_smoothly_with_redshift(population: Population) -> None:
+def test_held_quantiles_change_smoothly_with_redshift(prior: Prior) -> None:
     z = np.linspace(0.3, 1.8, 400)
-    track = population.draw({"redshift": z, "category": np.full(400, "disc")}, seeds(1) * 400)
+    track = prior.draw({"redshift": z, "category": np.full(400, "disc")}, seeds(1) * 400)
     assert np.abs(np.diff(track["mag"])).max() < 0.05 and track["mag"][-1] > track["mag"][0] + 0.8
     discs = np.full(6, "disc")
-    near, far = (population.draw({"redshift": np.full(6, at), "category": discs}, seeds(6))["mag"] for at in (0.4, 1.6))
+    near, far = (prior.draw({"redshift": np.full(6, at), "category": discs}, seeds(6))["mag"] for at in (0.4, 1.6))
     assert np.array_equal(np.argsort(near), np.argsort(far)), "who is bright for its time stays so"
 
 
-def test_what_is_read_back_draws_the_same(population: Population) -> None:
-    again = Population.from_dict(population.to_dict(), population.tensors())
-    one, other = (found.draw({"mag": np.array([21.0, 22.0])}, [1, 2]) for found in (population, again))
+def test_what_is_read_back_draws_the_same(prior: Prior) -> None:
+    again = Prior.from_dict(prior.to_dict(), prior.tensors())
+    one, other = (found.draw({"mag": np.array([21.0, 22.0])}, [1, 2]) for found in (prior, again))
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_fitting_twice_gives_the_same(table: dict[str, np.ndarray], population: Population) -> None:
-    again = Population.fit(table)
-    assert all(bool((tensor == again.tensors()[name]).all()) for name, tensor in population.tensors().items())
+def test_fitting_twice_gives_the_same(table: dict[str, np.ndarray], prior: Prior) -> None:
+    again = Prior.fit(table)
+    assert all(bool((tensor == again.tensors()[name]).all()) for name, tensor in prior.tensors().items())
 
 
-def test_few_galaxies_one_column_and_unknown_classes(population: Population) -> None:
-    few = Population.fit({"redshift": np.array([0.1, 0.5, 2.0])})
+def test_few_galaxies_one_column_and_unknown_classes(prior: Prior) -> None:
+    few = Prior.fit({"redshift": np.array([0.1, 0.5, 2.0])})
     drawn = few.draw({}, seeds(50))["redshift"]
     assert drawn.min() >= 0.1 and drawn.max() <= 2.0 and drawn.std() > 0.3
-    kinds = Population.fit({"category": np.array(["a", "b", "b", "b"] * 50)})
+    kinds = Prior.fit({"category": np.array(["a", "b", "b", "b"] * 50)})
     assert (kinds.draw({}, seeds(400))["category"] == "b").mean() == pytest.approx(0.75, abs=0.06)
     with pytest.raises(InputError, match="unknown category 'bar': this generator knows disc, elliptical"):
-        population.draw({"category": np.array(["bar"])}, [1])
+        prior.draw({"category": np.array(["bar"])}, [1])

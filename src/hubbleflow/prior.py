@@ -41,7 +41,7 @@ ATOM = 1e-9  # a difference of levels that is none
 
 
 @dataclass(frozen=True)
-class Population:
+class Prior:
     """The joint distribution of a table's columns.
 
     Attributes:
@@ -54,8 +54,8 @@ class Population:
     Example:
         >>> rng = np.random.default_rng(0)
         >>> z = rng.uniform(0, 2, 4000)
-        >>> population = Population.fit({"redshift": z, "i_mag": 20 + 2 * z + rng.normal(0, 0.1, 4000)})
-        >>> drawn = population.draw({"redshift": np.array([0.5, 1.5])}, seeds=[7, 7])
+        >>> prior = Prior.fit({"redshift": z, "i_mag": 20 + 2 * z + rng.normal(0, 0.1, 4000)})
+        >>> drawn = prior.draw({"redshift": np.array([0.5, 1.5])}, seeds=[7, 7])
         >>> [round(float(magnitude)) for magnitude in drawn["i_mag"]]
         [21, 23]
     """
@@ -79,7 +79,7 @@ class Population:
         return self.names[len(self.levels) :]
 
     @classmethod
-    def fit(cls, columns: Mapping[str, np.ndarray], seed: int = 0) -> Population:
+    def fit(cls, columns: Mapping[str, np.ndarray], seed: int = 0) -> Prior:
         """Fit eqs. (1) to a table: finite numbers, or text for categories."""
         text = {name for name, values in columns.items() if np.asarray(values).dtype.kind in "UO"}
         names = [*(name for name in columns if name not in text), *(name for name in columns if name in text)]
@@ -154,7 +154,7 @@ class Population:
         return {"names": list(self.names), "classes": [list(found) for found in self.classes]}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Population:
+    def from_dict(cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Prior:
         """Inverse of :meth:`to_dict` and :meth:`tensors`."""
         classes = tuple(tuple(found) for found in values["classes"])
         shares = tuple(tensors[f"shares.{number}"] for number in range(len(classes)))
