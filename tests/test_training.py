@@ -411,6 +411,15 @@ def test_a_set_of_another_survey_is_refused(folder: Path) -> None:
         generator.conditions_like(other)
 
 
+def test_like_a_set_that_lacks_a_condition_the_rest_is_drawn(sky: GalaxySet, folder: Path) -> None:
+    generator = Generator.load(folder)
+    redshifts = GalaxySet(sky.images[:], sky.survey, {"redshift": sky.redshift})
+    asked = generator.conditions_like(redshifts, skip_bad_rows=True)
+    assert list(asked) == ["redshift"] and len(asked["redshift"]) == len(sky)
+    with pytest.raises(InputError, match="redshift"):
+        generator.conditions_like(GalaxySet(sky.images[:], sky.survey, {"mass": sky.redshift}))
+
+
 def test_augmentation_reaches_all_eight_symmetries_and_nothing_else() -> None:
     image = np.arange(9.0, dtype=np.float32).reshape(1, 1, 3, 3)
     out = flipped_and_turned(np.repeat(image, 200, axis=0), np.random.default_rng(0))

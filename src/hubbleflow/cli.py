@@ -391,6 +391,8 @@ def generate(
         if n is not None or redshift or category or condition:
             raise InputError("--like takes its conditions from the set: leave out --n, --redshift, --category and --condition")
         values = generator.conditions_like(GalaxySet.open(like), skip_bad_rows)
+        if lacking := [name for name in generator.conditions.names if name not in values]:
+            print(f"{like} has no {', '.join(lacking)}: drawn as galaxies like its own have them", file=sys.stderr)
     else:
         asked = dict(pair.partition("=")[::2] for pair in condition or [])
         asked |= {name: text for name, text in (("redshift", redshift), ("category", category)) if text is not None}

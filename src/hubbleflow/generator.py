@@ -71,19 +71,23 @@ class Generator(TrainedModel):
         return trained
 
     def conditions_like(self, galaxies: GalaxySet, skip_bad_rows: bool = False) -> dict[str, np.ndarray]:
-        """The conditions of another set's galaxies: its columns, or failing that what was measured on it.
+        """The conditions of another set's galaxies: its columns, or failing that what was measured on it. Those that it lacks are left out
+        where there is a prior to draw them from.
 
         Args:
             galaxies: the set.
             skip_bad_rows: leave out galaxies whose conditions are NaN, empty or negative redshifts.
 
         Raises:
-            InputError: the set is of another survey, lacks a column, or has no usable row.
+            InputError: the set is of another survey, lacks a column that is not drawn (or all), or has no usable row.
         """
         self.check_survey(galaxies, "for --like")
-        values = {name: galaxies.column(name) for name in self.conditions.names}
+        there = [name for name in self.conditions.names if name in galaxies.columns or name in galaxies.measured]
+        values = {name: galaxies.column(name) for name in (there if self.prior and there else self.conditions.names)}
         if skip_bad_rows:
-            usable = np.logical_and.reduce([column.usable(values[column.name]) for column in self.conditions.columns])
+            usable = np.logical_and.reduce(
+                [column.usable(values[column.name]) for column in self.conditions.columns if column.name in values]
+            )
             if not usable.any():
                 raise InputError(f"no galaxy of {galaxies.path or 'the set'} has usable values of {', '.join(values)}")
             values = {name: value[usable] for name, value in values.items()}
