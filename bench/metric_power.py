@@ -106,14 +106,20 @@ def z_of(
     return {name: result.z for name, result in report.results.items()}
 
 
-def photographed(look: Perception, galaxies: GalaxySet) -> dict[str, np.ndarray]:
-    """What a network for photographs makes of every band of every galaxy."""
+def photographed(look: Perception, galaxies: GalaxySet, path: Path) -> dict[str, np.ndarray]:
+    """What a network for photographs makes of every band of every galaxy; kept in a file, because it takes a quarter of an hour."""
+    if path.exists():
+        with np.load(path) as file:
+            return dict(file)
     with counting(f"{look.name} looks", len(galaxies)) as on_progress:
         parts = []
         for block in galaxies.blocks(256):
             parts.append(look(block.images[:], galaxies.survey))
             on_progress(len(block))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    found = {name: np.concatenate([part[name] for part in parts]).astype(np.float32) for name in parts[0]}
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **found)
+    return found
 
 
 def z_by_photographs(real: GalaxySet, generated: GalaxySet, *seen: dict[str, np.ndarray]) -> dict[str, float | None]:
@@ -169,10 +175,11 @@ def main() -> None:
     for corruption in (Corruption("nothing"), *CORRUPTIONS):
         path = out / f"{file_name(corruption)}.{look.name}.json"
         if not path.exists():
-            of_sky = of_sky or photographed(look, sky)
+            of_sky = of_sky or photographed(look, sky, out / f"sky.{look.name}.npz")
             rows, generated = rows_of(corruption.name, n)[0], GalaxySet.open(out / f"{file_name(corruption)}.h5")
             of_real = {name: seen[rows] for name, seen in of_sky.items()}
-            write_json(path, z_by_photographs(sky[rows], generated, of_real, photographed(look, generated)))
+            of_generated = photographed(look, generated, out / f"{file_name(corruption)}.{look.name}.npz")
+            write_json(path, z_by_photographs(sky[rows], generated, of_real, of_generated))
         columns[corruption.name] |= json.loads(path.read_text())
 
     # The network looks at each galaxy of the pool once, not in each of a hundred comparisons.
