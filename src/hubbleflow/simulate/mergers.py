@@ -80,7 +80,7 @@ def draw_tides(rng: np.random.Generator, galaxies: Galaxies) -> Tides:
     hand = np.where(once[:, 7] < 0.5, -1.0, 1.0)[:, None]
     steps = np.concatenate([(np.arange(m) + uniform[:, a : a + m]) / m for a, m in _ranges()], axis=1)
     tail, counter, bridge = (np.s_[:, a : a + m] for a, m in _ranges())
-    r, phi = np.empty((n, TIDAL)), np.empty((n, TIDAL))
+    r, phi = np.zeros((n, TIDAL)), np.zeros((n, TIDAL))  # the bridge's are set below
     for part, reach, curl, start in (
         (tail, 2.2 + 2.3 * once[:, 8], 0.5 + 1.3 * once[:, 9], direction + np.pi),
         (counter, 1.8 + 1.8 * once[:, 10], 0.5 + 1.3 * once[:, 11], direction),
