@@ -111,6 +111,26 @@ def test_fitting_twice_gives_the_same(table: dict[str, np.ndarray], prior: Prior
     assert all(bool((tensor == again.tensors()[name]).all()) for name, tensor in prior.tensors().items())
 
 
+def test_log_density_is_that_of_the_mixture(table: dict[str, np.ndarray], prior: Prior) -> None:
+    """Against scipy's Gaussians at the columns' own quantiles, component by component."""
+    rows = {name: values[:50] for name, values in table.items() if name != "bulge"}
+    fitted = Prior.fit({name: values for name, values in table.items() if name != "bulge"}, components=3)
+    assert len(fitted.weight) == 3
+    n = len(table["mag"])
+    u = np.stack([stats.norm.ppf((stats.rankdata(table[name]) - 0.5) / n)[:50] for name in fitted.continuous], axis=1)
+    middling = (np.abs(u) < 2).all(axis=1)  # further out there are fewer levels than galaxies
+    member = np.searchsorted(fitted.classes[0], rows["category"])
+    terms = [
+        fitted.weight[k].item()
+        * stats.multivariate_normal(fitted.mean[k], fitted.covariance[k]).pdf(u)
+        * fitted.shares[0][k].numpy()[member]
+        for k in range(3)
+    ]
+    np.testing.assert_allclose(fitted.log_density(rows)[middling], np.log(np.sum(terms, axis=0))[middling], atol=0.1)
+    assert fitted.log_density(rows | {"category": np.full(50, "bar")}).eq(-np.inf).all()
+    assert prior.log_density(table).mean() > Prior.fit(table, components=1).log_density(table).mean() + 0.5
+
+
 def test_few_galaxies_one_column_and_unknown_classes(prior: Prior) -> None:
     few = Prior.fit({"redshift": np.array([0.1, 0.5, 2.0])})
     drawn = few.draw({}, seeds(50))["redshift"]

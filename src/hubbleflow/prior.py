@@ -16,6 +16,7 @@ for its time as it was, and changes smoothly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,8 +81,8 @@ class Prior:
         return self.names[len(self.levels) :]
 
     @classmethod
-    def fit(cls, columns: Mapping[str, np.ndarray], seed: int = 0) -> Prior:
-        """Fit eqs. (1) to a table: finite numbers, or text for categories."""
+    def fit(cls, columns: Mapping[str, np.ndarray], seed: int = 0, components: int | None = None) -> Prior:
+        """Fit eq. (1) to a table: finite numbers, or text for categories; with up to 64 components where it is not said how many."""
         text = {name for name, values in columns.items() if np.asarray(values).dtype.kind in "UO"}
         names = [*(name for name in columns if name not in text), *(name for name in columns if name in text)]
         rng, n = np.random.default_rng([seed, 6]), len(next(iter(columns.values())))
@@ -97,7 +98,7 @@ class Prior:
                 levels.append(torch.from_numpy(np.quantile(values.astype(float), np.linspace(0, 1, LEVELS))))
                 u.append(_gaussian(levels[-1], torch.from_numpy(values.astype(float)[rows]), torch.from_numpy(rng.random(len(rows)))))
         few = min(FEW_COMPONENTS, len(rows) // FEW_ROWS)
-        components = max(1, few, min(MOST_COMPONENTS, len(rows) // ROWS_A_COMPONENT))
+        components = components or max(1, few, min(MOST_COMPONENTS, len(rows) // ROWS_A_COMPONENT))
         start = torch.from_numpy(rng.permutation(len(rows))[:components])
         table = torch.stack(u, dim=1) if u else torch.zeros(len(rows), 0, dtype=torch.float64)
         mixture = _expectation_maximisation(table, members, [len(found) for found in classes], start)
@@ -146,6 +147,24 @@ class Prior:
             whitened[:, :, place] = (u[:, None] - centre) / width
             log_weight = log_weight - whitened[:, :, place] ** 2 / 2 - width.log()
         return {name: drawn[name] for name in self.names}
+
+    def log_density(self, columns: Mapping[str, np.ndarray]) -> Float64[Tensor, " n"]:
+        """ln p(u, g) of eq. (1) for the galaxies of a table with all its columns: what two priors of one table can be compared by.
+
+        A class that the prior has never met has none: -inf.
+        """
+        n = len(next(iter(columns.values())))
+        middle = torch.full((n,), 0.5, dtype=torch.float64)
+        numbers = [torch.from_numpy(np.asarray(columns[name], float)) for name in self.continuous]
+        pairs = zip(self.levels, numbers, strict=True)
+        u = torch.stack([_gaussian(levels, v, middle) for levels, v in pairs], dim=1) if numbers else torch.zeros(n, 0, dtype=torch.float64)
+        texts = [np.asarray(columns[name]).astype(str) for name in self.categories]
+        places = [{one: place for place, one in enumerate(classes)} for classes in self.classes]
+        members = [torch.tensor([known.get(one, -1) for one in text.tolist()]) for known, text in zip(places, texts, strict=True)]
+        met = torch.stack([member >= 0 for member in members], dim=1).all(dim=1) if members else torch.ones(n, dtype=torch.bool)
+        members = [member.clamp(min=0) for member in members]
+        log = _log_components(u, members, self.weight, self.mean, self.covariance, self.shares).logsumexp(dim=1)
+        return torch.where(met, log - u.shape[1] / 2 * math.log(2 * math.pi), -torch.inf)
 
     def tensors(self) -> dict[str, Tensor]:
         """Its numbers, for a file of weights."""
@@ -197,26 +216,38 @@ def _at_quantile(
     return (low + high) / 2
 
 
+def _log_components(
+    u: Float64[Tensor, "n d"],
+    members: Sequence[Tensor],
+    weight: Float64[Tensor, " k"],
+    mean: Float64[Tensor, "k d"],
+    covariance: Float64[Tensor, "k d d"],
+    shares: Sequence[Tensor],
+) -> Float64[Tensor, "n k"]:
+    """ln of each term of eq. (1), but for (2 pi)^-d/2; u' S^-1 u as a product of matrices."""
+    factor = torch.linalg.cholesky(covariance)
+    inverse = torch.cholesky_inverse(factor)
+    linear = (inverse @ mean[:, :, None])[:, :, 0]
+    constant = weight.log() - factor.diagonal(dim1=1, dim2=2).log().sum(dim=1) - (linear * mean).sum(dim=1) / 2
+    log = constant + u @ linear.T - (u[:, :, None] * u[:, None]).flatten(1) @ inverse.flatten(1).T / 2
+    for member, share in zip(members, shares, strict=True):
+        log = log + share.log().T[member]
+    return log
+
+
 def _expectation_maximisation(
     u: Float64[Tensor, "n d"], members: Sequence[Tensor], counts: Sequence[int], start: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
     """w, mu, S and p of eq. (1), from components around the rows `start`."""
     (n, d), k = u.shape, len(start)
     identity = torch.eye(d, dtype=torch.float64)
-    products = (u[:, :, None] * u[:, None]).flatten(1)  # so that both steps are products of matrices
+    products = (u[:, :, None] * u[:, None]).flatten(1)
     weight, mean = torch.full((k,), 1 / k, dtype=torch.float64), u[start].clone()
     covariance = (identity / max(1, k) ** (2 / max(1, d))).expand(k, -1, -1)
     overall = [torch.bincount(member, minlength=count).double() / n for member, count in zip(members, counts, strict=True)]
     shares = [share.expand(k, -1) for share in overall]
     for _ in range(ITERATIONS):
-        factor = torch.linalg.cholesky(covariance)
-        inverse = torch.cholesky_inverse(factor)
-        linear = (inverse @ mean[:, :, None])[:, :, 0]
-        constant = weight.log() - factor.diagonal(dim1=1, dim2=2).log().sum(dim=1) - (linear * mean).sum(dim=1) / 2
-        log = constant + u @ linear.T - products @ inverse.flatten(1).T / 2
-        for member, share in zip(members, shares, strict=True):
-            log = log + share.log().T[member]
-        responsibility = log.softmax(dim=1).T
+        responsibility = _log_components(u, members, weight, mean, covariance, shares).softmax(dim=1).T
         total = responsibility.sum(dim=1) + ATOM
         weight = total / total.sum()
         mean = responsibility @ u / total[:, None]

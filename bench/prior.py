@@ -1,0 +1,90 @@
+"""How well does the prior know the galaxies? Galaxies held out of its fit, by likelihood and by what it draws at their redshifts and kinds.
+
+    OMP_NUM_THREADS=1 python bench/prior.py SKY.h5 [--document docs/training.md]
+
+SKY, a mock sky of 25,000 galaxies or so, is what `bench/papers.py` leaves behind; four fifths of it are fitted to. Printed, and written
+into docs/training.md: the mean log density of both parts by the number of components, beside the CPU seconds of the fit; then, as many
+drawn as were held out, each column's Wasserstein-1 distance from the held-out galaxies' in five redshift bins, over that of as many
+galaxies of the fitted part (mean of twenty choices): 1 is as good as real galaxies are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from papers import write_section
+from scipy.stats import wasserstein_distance
+
+from hubbleflow.diffusion import galaxy_seeds
+from hubbleflow.galaxies import GalaxySet
+from hubbleflow.prior import Prior
+from hubbleflow.simulate.numbers import NUMBERS, with_numbers
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "training.md"
+COMPONENTS = (1, 4, 16, 32, 64, 128)
+BINS = 5
+FLOORS = 20
+Table = dict[str, np.ndarray]
+
+
+def likelihoods(learn: Table, held: Table) -> list[str]:
+    """A row a number of components."""
+    text = ["| components | of those fitted to | of those held out | seconds to fit |", "|---|---|---|---|"]
+    for components in COMPONENTS:
+        begun = time.process_time()
+        prior = Prior.fit(learn, components=components)
+        seconds = time.process_time() - begun
+        inside, outside = (float(prior.log_density(table).mean()) for table in (learn, held))
+        text.append(f"| {components} | {inside:.2f} | {outside:.2f} | {seconds:.1f} |")
+        print(text[-1], flush=True)
+    return text
+
+
+def distances(learn: Table, held: Table) -> list[str]:
+    """A row a column: W1 over that of real galaxies, per redshift bin."""
+    n = len(held["redshift"])
+    drawn = Prior.fit(learn).draw({name: held[name] for name in ("redshift", "category")}, galaxy_seeds(0, 0, n))
+    edges = np.quantile(held["redshift"], np.linspace(0, 1, BINS + 1))
+    bins = list(pairwise(edges))
+    text = ["| column | " + " | ".join(f"z {low:.2f}-{high:.2f}" for low, high in bins) + " |"]
+    text.append("|---" * (BINS + 1) + "|")
+    rng = np.random.default_rng(1)
+    within = [[(table["redshift"] >= low) & (table["redshift"] <= high) for table in (held, drawn, learn)] for low, high in bins]
+    for name in NUMBERS:
+        ratios = []
+        for ours, theirs, known in within:
+            real, others = held[name][ours], learn[name][known]
+            floor = np.mean([wasserstein_distance(real, rng.choice(others, len(real), replace=False)) for _ in range(FLOORS)])
+            ratios.append(wasserstein_distance(real, drawn[name][theirs]) / floor)
+        text.append(f"| `{name}` | " + " | ".join(f"{ratio:.1f}" for ratio in ratios) + " |")
+        print(text[-1], flush=True)
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sky", type=Path)
+    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    given = parser.parse_args()
+    sky = with_numbers(GalaxySet.open(given.sky))
+    rows = np.random.default_rng(0).permutation(len(sky))
+    table = {name: np.asarray(sky.column(name)) for name in ("redshift", "category", *NUMBERS)}
+    learn, held = ({name: values[part] for name, values in table.items()} for part in np.split(rows, [len(rows) * 4 // 5]))
+    counted = f"Mean log density (of eq. 1 in `prior.py`) of {len(learn['redshift']):,} mock galaxies and {len(held['redshift']):,} others:"
+    text = [
+        counted,
+        "",
+        *likelihoods(learn, held),
+        "",
+        "Wasserstein-1 distance of drawn from held-out galaxies over that of real ones:",
+        "",
+    ]
+    write_section(given.document, "prior", "\n".join([*text, *distances(learn, held)]))
+
+
+if __name__ == "__main__":
+    main()
