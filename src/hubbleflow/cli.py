@@ -298,6 +298,9 @@ def train(
     skip_bad_rows: Annotated[bool, typer.Option("--skip-bad-rows", help="leave out galaxies whose conditions are unusable")] = False,
     save_every: Annotated[int | None, typer.Option(help="steps between checkpoints; every minute where not given")] = None,
     sheets: Annotated[bool, typer.Option("--sheets/--no-sheets", help="draw galaxies during training")] = True,
+    snapshots: Annotated[
+        int, typer.Option(min=0, help="how often to keep averages of the weights, for 'hubbleflow average' to choose among afterwards")
+    ] = 0,
     start: Annotated[
         str | None,
         typer.Option(
@@ -332,12 +335,31 @@ def train(
         save_every=save_every,
         skip_bad_rows=skip_bad_rows,
         start=start,
+        snapshots=snapshots,
         arguments=_arguments(argument or []),
     )
     training = run(GalaxySet.open(data), model_folder, recipe, resume, sheets)
     print(f"{model_folder}: {kind.titled(scale)} after {training.step:,} steps")
     if file_of(kind):
         print(f"to use it: export {VARIABLE}={model}")
+
+
+@app.command()
+def average(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a model's folder, trained with --snapshots")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="the folder to write")],
+    length: Annotated[float, typer.Option(help="of the average, as a share of the training (sigma_rel of Karras et al. 2024)")] = 0.1,
+    step: Annotated[int | None, typer.Option(help="up to which; the last that was kept where not given")] = None,
+) -> None:
+    """Average a model's weights over another stretch of its training, after it."""
+    from hubbleflow.averages import averaged
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not empty: choose a new folder, so that nothing is overwritten")
+    made = averaged(model, length, step)
+    made.save(out)
+    record = made.training["average"]
+    print(f"{out}: {made.title} of {model}, averaged over {length:g} of {record['step']:,} steps, of {record['snapshots']} snapshots")
 
 
 @app.command()

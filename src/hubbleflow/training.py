@@ -24,6 +24,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from hubbleflow.averages import Averages, forget_after
 from hubbleflow.conditions import Condition, Conditions
 from hubbleflow.errors import InputError
 from hubbleflow.files import atomic_path, content_hash
@@ -69,6 +70,8 @@ class Recipe:
         skip_bad_rows: leave out galaxies whose conditions are NaN, empty or negative redshifts, instead of refusing the set.
         start: a trained model, by its folder or name (see :func:`hubbleflow.pretrained.find_model`), whose weights this one starts from:
             to go on with one's own galaxies, or to teach a network to draw in one step.
+        snapshots: how often, evenly over the training, averages of the weights are kept, of which others can be made afterwards (see
+            :mod:`hubbleflow.averages`).
     """
 
     model: str = "edm"
@@ -88,13 +91,17 @@ class Recipe:
     save_every: int | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     skip_bad_rows: bool = False
-    start: str | None = field(default=None, repr=False)  # a recipe without one reads as it did before there was any
+    # A recipe without these reads as it did before there were any.
+    start: str | None = field(default=None, repr=False)
+    snapshots: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("steps", "minutes", "batch_size", "learning_rate", "save_every"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name.replace('_', ' ')} must be positive, got {value}")
+        if self.snapshots < 0:
+            raise InputError(f"the number of snapshots must not be negative, got {self.snapshots}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"the seed must lie between 0 and {2**32 - 1}, got {self.seed}")
         if self.steps is not None and self.minutes is not None:
@@ -199,9 +206,10 @@ class Training:
         first = TrainedModel.load(find_model(recipe.start)) if recipe.start is not None else None
         as_first = {name: value for name, value in first.arguments.items() if name in kind.options()} if first else {}
         arguments = kind.arguments_at(known, recipe.scale) | as_first | kind.checked(recipe.arguments)
-        fixed = {key: value for key, value in asdict(recipe).items() if key not in ("steps", "minutes", "save_every", "start")}
+        fixed = {key: value for key, value in asdict(recipe).items() if key not in ("steps", "minutes", "save_every", "start", "snapshots")}
         training = {
             **fixed,
+            **({"snapshots": recipe.snapshots} if recipe.snapshots else {}),
             "precision": self.precision,
             **({"code": code_hash(kind)} if file_of(kind) else {}),
             "n": statistics.n,
@@ -283,6 +291,7 @@ class Training:
             include_online_model=False,
             use_foreach=True,
         )
+        self.averages = Averages(model) if recipe.snapshots else None
         optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, own.betas, weight_decay=own.weight_decay, fused=True)
         self.online = model
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
@@ -316,6 +325,12 @@ class Training:
                 )
             if self.accelerator.is_main_process and (self.step % LOG_EVERY == 0 or step.progress >= 1):
                 self._log(step)
+            if (
+                self.averages
+                and self.accelerator.is_main_process
+                and int(step.progress * recipe.snapshots) > int(progress * recipe.snapshots)
+            ):
+                self.averages.keep(self.folder, self.step)
             yield step
             due = self.step % recipe.save_every == 0 if recipe.save_every else time.monotonic() - saved > SAVE_EVERY
             if due and step.progress < 1:
@@ -334,6 +349,8 @@ class Training:
             self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
         self.optimizer.step()
         self.average.update()
+        if self.averages:
+            self.averages.update(self.step + 1)
         return float(loss.detach())
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
@@ -379,6 +396,7 @@ class Training:
             "model": self.online.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict(),
+            **({"averages": self.averages.state_dict()} if self.averages else {}),
         }
         with atomic_path(self.folder / STATE) as temporary:
             try:
@@ -403,10 +421,13 @@ class Training:
             self.online.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.load_state_dict(state["average"])
+            if self.averages:
+                self.averages.load_state_dict(state["averages"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise InputError(damaged) from error
         self.step, self.seconds = step, seconds
         self._forget_log_after(self.step)
+        forget_after(self.folder, self.step)
 
     def _log(self, step: Step) -> None:
         row = {"step": step.number, "loss": round(step.loss, 6), "learning_rate": step.learning_rate, "seconds": round(step.seconds, 2)}
