@@ -1,19 +1,21 @@
 """Which dense layer of li2024-redshift-cnn to compare sets by: 512, 128 or 32 wide, by Frechet distance and KID; and what all metrics of
 the last layer's features see.
 
-    OMP_NUM_THREADS=1 python bench/feature_layers.py JUDGE [GENERATED.h5]
+    OMP_NUM_THREADS=1 python bench/feature_layers.py [RUN] [--generated SET.h5]
 
-JUDGE is the folder of a trained li2024-redshift-cnn. Printed are z and value / floor (or the real set's value) of 2,000 galaxies of the
-mock sky (seed 101) against 2,000 of another (102), left alone and corrupted (`corruptions.py`), and against a generator's set where one
-is given; "-" where a distance needs more galaxies.
+RUN is the folder that `bench/metric_power.py` leaves behind, its judge and its sets. Printed are z and value / floor (or the real set's
+value) of 2,000 mock galaxies, left alone and corrupted (`corruptions.py`), against the other 4,000 of the same sky, and of a generator's
+set where one is given; "-" where a distance needs more galaxies.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
-from corruptions import CORRUPTIONS, mock
+from corruptions import CORRUPTIONS, Corruption
+from metric_power import file_name, rows_of
 
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.metrics import Sample, all_metrics
@@ -22,7 +24,6 @@ from hubbleflow.metrics.features import REDSHIFT_CNN
 from hubbleflow.metrics.splits import judge
 from hubbleflow.predictor import Predictor
 
-N = 2000
 LAYERS = (-6, -4, -2)  # behind whose tanh the features are
 TRIED = (
     "correlated noise",
@@ -36,8 +37,8 @@ TRIED = (
 ASKED = ("frechet_redshift_cnn", "kid_redshift_cnn")
 
 
-def samples(reader: Predictor, galaxies: GalaxySet) -> list[Sample]:
-    """With the features of each layer, in one pass."""
+def features(reader: Predictor, galaxies: GalaxySet) -> list[np.ndarray]:
+    """What leaves each layer, in one pass."""
     heard: list[list[np.ndarray]] = [[] for _ in LAYERS]
     hooks = [
         reader.model.network[layer].register_forward_hook(lambda _, __, out, into=into: into.append(out.float().numpy()))
@@ -46,28 +47,36 @@ def samples(reader: Predictor, galaxies: GalaxySet) -> list[Sample]:
     reader.predict(galaxies)
     for hook in hooks:
         hook.remove()
-    return [Sample(galaxies.survey, dict(galaxies.columns), features={REDSHIFT_CNN: np.concatenate(rows)}) for rows in heard]
+    return [np.concatenate(parts) for parts in heard]
+
+
+def sample(galaxies: GalaxySet, seen: np.ndarray) -> Sample:
+    """A set as the metrics see it, by one layer."""
+    return Sample(galaxies.survey, dict(galaxies.columns), features={REDSHIFT_CNN: seen})
 
 
 def main() -> None:
     """Print a line a layer and distance."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("judge")
-    parser.add_argument("generated", nargs="?")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", nargs="?", type=Path, default=Path("runs/metric_power"))
+    parser.add_argument("--generated", type=Path)
     given = parser.parse_args()
-    reader = Predictor.load(given.judge)
-    sky = mock(N, 101)
-    real = samples(reader, sky)
-    sets = {"left alone": mock(N, 102)} | {what.name: mock(N, 102, what, sky) for what in CORRUPTIONS if what.name in TRIED}
+    reader, sky = Predictor.load(given.run / "judge"), GalaxySet.open(given.run / "sky.h5")
+    n = len(sky) // 3
+    tried = [Corruption("nothing"), *(what for what in CORRUPTIONS if what.name in TRIED)]
+    sets = {what.name: GalaxySet.open(given.run / f"{file_name(what)}.h5") for what in tried}
     if given.generated:
         sets["generator"] = GalaxySet.open(given.generated)
-    others = {name: samples(reader, galaxies) for name, galaxies in sets.items()}
-    for number, whole in enumerate(real):
-        names = ASKED if number < len(real) - 1 else [metric.name for metric in all_metrics() if metric.name.endswith("_redshift_cnn")]
+    seen = features(reader, sky)
+    others = {name: features(reader, galaxies) for name, galaxies in sets.items()}
+    for number, of_sky in enumerate(seen):
+        names = ASKED if number < len(seen) - 1 else [metric.name for metric in all_metrics() if metric.name.endswith("_redshift_cnn")]
         for metric in (metric for metric in all_metrics() if metric.name in names):
-            print(f"{whole.features[REDSHIFT_CNN].shape[1]:3d} wide  {metric.name}")
-            for name, made in others.items():
-                result = judge(metric, whole, made[number], choose_bins(whole, made[number]))
+            print(f"{of_sky.shape[1]:3d} wide  {metric.name}")
+            for name, of_made in others.items():
+                rows = rows_of(name, n)[0]
+                real, made = sample(sky[rows], of_sky[rows]), sample(sets[name], of_made[number])
+                result = judge(metric, real, made, choose_bins(real, made))
                 beside = result.floor if result.real is None else result.real
                 print(f"    {name:24s} {'-' if result.z is None else f'{result.z:6.1f}  {result.value:.4g} / {beside:.4g}'}", flush=True)
 
