@@ -1,4 +1,4 @@
-"""Averages of weights: profiles against quadrature and ema-pytorch, and trainings that keep them."""
+"""Averages of weights: profiles against quadrature, sums of averages against one that was kept, and trainings that keep them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ema_pytorch.post_hoc_ema import KarrasEMA, sigma_rel_to_gamma, solve_weights
+from ema_pytorch.post_hoc_ema import KarrasEMA, p_dot_p, sigma_rel_to_gamma, solve_weights
 from scipy.integrate import quad
 from torch import nn
 
-from hubbleflow.averages import FOLDER, KEPT, Averages, averaged, exponent, kept_steps, products, shares
+from hubbleflow.averages import FOLDER, KEPT, Averages, averaged, kept_steps, shares
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.survey import Survey
@@ -54,10 +54,9 @@ def test_profiles_are_those_of_the_paper() -> None:
 
     for (t, g), (u, h) in (((3.0, 17.0), (5.0, 7.0)), ((5.0, 7.0), (3.0, 17.0)), ((4.0, 2.5), (4.0, 2.5))):
         wanted = quad(lambda tau, t=t, g=g, u=u, h=h: profile(t, g, tau) * profile(u, h, tau), 0, min(t, u))[0]
-        assert products([(t, g)], [(u, h)])[0, 0] == pytest.approx(wanted, rel=1e-6)
+        assert p_dot_p(*(torch.tensor(value) for value in (t, g, u, h))).item() == pytest.approx(wanted, rel=1e-6)
     for length in (0.02, *KEPT, 0.2):
-        g = exponent(length)
-        assert g == pytest.approx(sigma_rel_to_gamma(length))
+        g = sigma_rel_to_gamma(length)
         mean, square = moment(1, g), moment(2, g)
         assert np.sqrt(square - mean**2) == pytest.approx(length, rel=1e-6)
 
@@ -71,18 +70,18 @@ def test_an_average_of_any_length_is_that_which_would_have_been_kept() -> None:
     for step in range(1, 1001):
         with torch.no_grad():
             walk.weight += torch.from_numpy(rng.normal(0, 1, (1, 40))).float()
-        averages.update(step)
+        averages.update()
         third.update()
         if step % 50 == 0:
-            kept += [(step, exponent(length), averages.values[length]["weight"].clone()) for length in KEPT]
-    share, misfit = shares([(t, g) for t, g, _ in kept], (step, exponent(wanted)))
+            kept += [(step, length, average.ema_model.weight.clone()) for length, average in zip(KEPT, averages, strict=True)]
+    share, misfit = shares([(t, length) for t, length, _ in kept], (step, wanted))
     made = sum(part * value for part, (_, _, value) in zip(share, kept, strict=True))
     assert share.sum() == pytest.approx(1) and misfit < 0.01
     assert (made - third.ema_model.weight).abs().max() < 0.02 * walk.weight.std()
-    assert (averages.values[0.05]["weight"] - third.ema_model.weight).abs().max() > 0.2, "a test that only sees one average"
-    theirs = solve_weights(
-        *(torch.tensor(values) for values in ([t for t, _, _ in kept], [g for _, g, _ in kept], [step], [exponent(wanted)]))
-    )
+    assert (averages[0].ema_model.weight - third.ema_model.weight).abs().max() > 0.2, "a test that only sees one average"
+    gammas = [sigma_rel_to_gamma(length) for _, length, _ in kept]
+    given = ([t for t, _, _ in kept], gammas, [step], [sigma_rel_to_gamma(wanted)])
+    theirs = solve_weights(*(torch.tensor(values) for values in given))
     np.testing.assert_allclose(share, theirs[:, 0], atol=0.02)
 
 

@@ -53,8 +53,8 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_half_a_folder_gives_float32_weights_and_the_same_galaxies(road: Path, tmp_path: Path) -> None:
     whole, half = Generator.load(road / "edm"), Generator.load(road / "shelf" / "tiny")
     with safe_open(road / "shelf" / "tiny" / WEIGHTS, framework="pt") as file:
-        names = {name for name in file.keys() if not name.startswith(PRIOR)}  # noqa: SIM118 - not a dict
-        assert {file.get_tensor(name).dtype for name in names} == {torch.float16}
+        kinds = {(name.startswith(PRIOR), file.get_tensor(name).dtype) for name in file.keys()}  # noqa: SIM118 - not a dict
+    assert kinds == {(False, torch.float16), (True, torch.float64)}
     assert {tensor.dtype for tensor in half.model.state_dict().values()} == {torch.float32}
     prior = sum(tensor.nbytes for tensor in whole.prior.tensors().values())  # a few numbers, in full
     assert (road / "shelf" / "tiny" / WEIGHTS).stat().st_size - prior < 0.52 * ((road / "edm" / WEIGHTS).stat().st_size - prior)

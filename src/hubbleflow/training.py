@@ -24,7 +24,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from hubbleflow.averages import Averages, forget_after
 from hubbleflow.conditions import Condition, Conditions
 from hubbleflow.errors import InputError
 from hubbleflow.files import atomic_path, content_hash
@@ -275,6 +274,8 @@ class Training:
     def _prepare(self) -> None:
         try:
             from ema_pytorch import EMA
+
+            from hubbleflow.averages import Averages
         except ImportError as error:
             raise InputError("training averages its weights with ema-pytorch, which is not installed: pip install ema-pytorch") from error
         recipe, own = self.recipe, self.trained.model.training_at(self.recipe.scale)
@@ -349,8 +350,8 @@ class Training:
             self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
         self.optimizer.step()
         self.average.update()
-        if self.averages:
-            self.averages.update(self.step + 1)
+        if self.averages is not None:
+            self.averages.update()
         return float(loss.detach())
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
@@ -396,7 +397,7 @@ class Training:
             "model": self.online.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict(),
-            **({"averages": self.averages.state_dict()} if self.averages else {}),
+            **({"averages": self.averages.state_dict()} if self.averages is not None else {}),
         }
         with atomic_path(self.folder / STATE) as temporary:
             try:
@@ -421,13 +422,14 @@ class Training:
             self.online.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.average.load_state_dict(state["average"])
-            if self.averages:
+            if self.averages is not None:
                 self.averages.load_state_dict(state["averages"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise InputError(damaged) from error
         self.step, self.seconds = step, seconds
         self._forget_log_after(self.step)
-        forget_after(self.folder, self.step)
+        if self.averages is not None:
+            self.averages.forget_after(self.folder, self.step)
 
     def _log(self, step: Step) -> None:
         row = {"step": step.number, "loss": round(step.loss, 6), "learning_rate": step.learning_rate, "seconds": round(step.seconds, 2)}
