@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
 LEVELS = 513  # of each column's distribution
 MOST_ROWS = 20_000  # that the mixture is fitted on
-ROWS_A_COMPONENT = 300  # with fewer, galaxies that it was not fitted to are less likely
-FEW_COMPONENTS, MOST_COMPONENTS = 8, 64
-FEW_ROWS = 20  # a component, where that is all there are
+ROWS_A_COMPONENT = 100  # with fewer, galaxies that it was not fitted to are less likely (bench/prior.py)
+FEWEST_COMPONENTS, MOST_COMPONENTS = 2, 64  # of one alone, the kind would not depend on redshift
 ITERATIONS = 60
 LEAST_WIDTH = 0.03  # of a component, in standard deviations of a column
 BISECTIONS = 40
@@ -97,8 +96,7 @@ class Prior:
             else:
                 levels.append(torch.from_numpy(np.quantile(values.astype(float), np.linspace(0, 1, LEVELS))))
                 u.append(_gaussian(levels[-1], torch.from_numpy(values.astype(float)[rows]), torch.from_numpy(rng.random(len(rows)))))
-        few = min(FEW_COMPONENTS, len(rows) // FEW_ROWS)
-        components = components or max(1, few, min(MOST_COMPONENTS, len(rows) // ROWS_A_COMPONENT))
+        components = components or int(np.clip(len(rows) // ROWS_A_COMPONENT, FEWEST_COMPONENTS, MOST_COMPONENTS))
         start = torch.from_numpy(rng.permutation(len(rows))[:components])
         table = torch.stack(u, dim=1) if u else torch.zeros(len(rows), 0, dtype=torch.float64)
         mixture = _expectation_maximisation(table, members, [len(found) for found in classes], start)
