@@ -18,10 +18,10 @@ else; a training that keeps them can be asked afterwards. Averages, exponents an
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -67,6 +67,9 @@ class Averages(nn.ModuleList):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__([KarrasEMA(model, sigma_rel=length, update_every=1) for length in KEPT])
+
+    def __iter__(self) -> Iterator[Any]:  # for the type checker, to which a module's attributes may be tensors
+        return super().__iter__()
 
     def update(self) -> None:
         """Take in the weights as they are after a step."""
