@@ -36,7 +36,7 @@ def test_white_noise_lies_in_the_first_planes_and_a_smooth_galaxy_does_not() -> 
 def test_the_network_keeps_of_each_plane_what_it_says() -> None:
     """With everything else zero the output is the shrinkage, one number a patch for a band's own plane and one for the mean of all."""
     torch.manual_seed(2)
-    net = PatchUNet(3, 16, (0,), width=8, multipliers=(1, 2), scales=2, strongest=8.0, sigma_data=0.5)
+    net = PatchUNet(3, 16, (0,), width=8, multipliers=(1, 2), patch=2, scales=2, strongest=8.0, sigma_data=0.5)
     x, t, c = torch.randn(2, 3, 16, 16), torch.log(torch.tensor([5e-4, 0.25])) / 4, torch.zeros(2, 1)
     assert float(net(x, t, c).detach().abs().max()) == 0.0
     assert net.shrink is not None
@@ -54,5 +54,5 @@ def test_the_network_keeps_of_each_plane_what_it_says() -> None:
 
 
 def test_a_network_without_planes() -> None:
-    net = PatchUNet(3, 16, (0,), width=8, multipliers=(1, 2), scales=0)
+    net = PatchUNet(3, 16, (0,), width=8, multipliers=(1, 2), patch=2, scales=0)
     assert net.shrink is None and net(torch.randn(1, 3, 16, 16), torch.zeros(1), torch.zeros(1, 1)).shape == (1, 3, 16, 16)

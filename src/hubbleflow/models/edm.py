@@ -50,10 +50,10 @@ class Edm(GenerativeModel):
         image_size: int,
         conditions: Sequence[int],
         sigma_data: float,
-        width: int = 32,
-        multipliers: Sequence[int] = (1, 2, 3),
+        width: int = 48,
+        multipliers: Sequence[int] = (1, 2),
         blocks: int = 1,
-        patch: int = 2,
+        patch: int = 4,
         scales: int = 3,
         strongest: float = 1.0,
         condition_frequency: float = 8.0,
@@ -85,16 +85,19 @@ class Edm(GenerativeModel):
 
     @classmethod
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
-        """Shape of the data; three levels need stamps that divide by eight, or two by four, or one by two."""
+        """Shape of the data; patches of 4 x 4 on two levels need stamps that divide by eight, patches of 2 x 2 by four, on one level by
+        two.
+        """
         size = training_set.image_size
         cls.needs_multiple_of(2, size)
-        levels = next(levels for levels in (3, 2, 1) if size % 2**levels == 0)
+        patch = 4 if size % 8 == 0 else 2
         return {
             "bands": training_set.bands,
             "image_size": size,
             "conditions": list(training_set.conditions.layout),
             "sigma_data": training_set.sigma_data,
-            "multipliers": [1, 2, 3][:levels],
+            "patch": patch,
+            "multipliers": [1, 2] if size % (2 * patch) == 0 else [1],
         }
 
     def loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], generator: torch.Generator) -> Float[Tensor, ""]:

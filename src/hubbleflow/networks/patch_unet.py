@@ -1,7 +1,7 @@
 """A small U-Net on patches, made for galaxies in the middle of a stamp.
 
-The image is folded so that each 2x2 patch becomes one position with four times the channels (pixel-unshuffle): galaxies are smooth on the
-scale of the seeing, so little is lost and a step costs a quarter. Residual blocks are those of ADM (Dhariwal & Nichol 2021): GroupNorm,
+The image is folded so that each 4x4 patch becomes one position with sixteen times the channels (pixel-unshuffle): galaxies are smooth on
+the scale of the seeing, so little is lost and a step costs little (bench/training.py). Residual blocks are those of ADM (Dhariwal & Nichol 2021): GroupNorm,
 SiLU, 3x3 convolution, the embedding entering as scale and shift of the second norm, the last convolution starting at zero. Three things
 are ours:
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Layer = TypeVar("Layer", bound=nn.Module)
+SHORT = 256  # positions up to which attention is written out: torch's fused one, made for more, takes three times as long (CPU)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -60,8 +61,11 @@ class Attention(nn.Module):
     def forward(self, h: Float[Tensor, "n c y x"]) -> Float[Tensor, "n c y x"]:
         n, c, height, width = h.shape
         q, k, v = self.qkv(self.norm(h)).reshape(n, 3, self.heads, c // self.heads, height * width).transpose(-1, -2).unbind(1)
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(n, c, height, width)
-        return h + self.out(attended)
+        if height * width <= SHORT:
+            attended = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(dim=-1).to(v.dtype) @ v
+        else:
+            attended = F.scaled_dot_product_attention(q, k, v)
+        return h + self.out(attended.transpose(-1, -2).reshape(n, c, height, width))
 
 
 class ResidualBlock(nn.Module):
@@ -86,9 +90,10 @@ class ResidualBlock(nn.Module):
         return h
 
     def forward(self, x: Float[Tensor, "n c y x"], embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n d v u"]:
-        h = self.conv1(self._resampled(F.silu(self.norm1(x))))
-        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
-        h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+        # In float32: in bfloat16 the norm of channels-last maps is slow on a CPU, and less exact.
+        h = self.conv1(self._resampled(F.silu(self.norm1(x.float()))))
+        scale, shift = self.modulation(embedding).float()[:, :, None, None].chunk(2, dim=1)
+        h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h.float()), 1 + scale)))
         return self.attention(self.skip(self._resampled(x)) + h)
 
 
@@ -129,11 +134,11 @@ class PatchUNet(nn.Module):
         bands: int,
         image_size: int,
         conditions: tuple[int, ...],
-        width: int = 32,
-        multipliers: tuple[int, ...] = (1, 2, 3),
+        width: int = 48,
+        multipliers: tuple[int, ...] = (1, 2),
         blocks: int = 1,
         attention_sizes: tuple[int, ...] = (8,),
-        patch: int = 2,
+        patch: int = 4,
         scales: int = 3,
         condition_frequency: float = 32.0,
         strongest: float = 1.0,
@@ -172,8 +177,9 @@ class PatchUNet(nn.Module):
             for _ in range(blocks + 1):
                 self.up.append(ResidualBlock(channels + skips.pop(), width * multiplier, embedding, attention=size in attention_sizes))
                 channels = width * multiplier
-            if level:
-                self.up.append(ResidualBlock(channels, channels, embedding, resample="up"))
+            if level:  # with the channels of the level above: at twice the positions a side they are what costs
+                self.up.append(ResidualBlock(channels, width * multipliers[level - 1], embedding, resample="up"))
+                channels = width * multipliers[level - 1]
                 size *= 2
         self.norm, self.out = group_norm(channels), zeroed(nn.Conv2d(channels, bands * patch**2, 3, padding=1))
         self.gate = zeroed(nn.Linear(embedding, 2 * bands))
@@ -195,7 +201,8 @@ class PatchUNet(nn.Module):
         """The answer and the last features that it is made of."""
         embedding = self.embed(self.embed_noise(self.noise_features(t)) + self.embed_conditions(c))
         h = F.pixel_unshuffle(x, self.patch)
-        h = self.stem(torch.cat([h, self.get_buffer("coordinates").expand(len(x), -1, -1, -1).to(h.dtype)], dim=1))
+        h = torch.cat([h, self.get_buffer("coordinates").expand(len(x), -1, -1, -1).to(h.dtype)], dim=1)
+        h = self.stem(h.to(memory_format=torch.channels_last))  # all that follows keeps it
         skips = [h]
         for block in self.down:
             h = block(h, embedding)
@@ -206,7 +213,7 @@ class PatchUNet(nn.Module):
             if block.resample is None:
                 h = torch.cat([h, skips.pop()], dim=1)
             h = block(h, embedding)
-        h, x = F.silu(self.norm(h)), x.float()
+        h, x = F.silu(self.norm(h.float())), x.float()
         a, b = self.gate(embedding)[:, :, None, None].chunk(2, dim=1)
         y = F.pixel_shuffle(self.out(h), self.patch).float() + a.float() * x + b.float()
         if self.shrink is None:
