@@ -1,24 +1,26 @@
 """The papers' systems side by side: one set of galaxies, one budget, one measurement, one judge. It writes the tables of docs/papers.md.
 
-    python bench/papers.py [--minutes 30] [--out runs/papers] [--categories gz2_four_classes.npz]
+    python bench/papers.py [--minutes 30] [--out runs/papers] [--categories gz2_four_classes.npz] [--parts redshift,category]
 
 Two parts. By redshift, on a mock sky of 25,000 galaxies, of which 20,000 to train on (or --data, e.g. GalaxiesML): lizarraga2024,
 li2024-ddpm, li2024-cvae and edm, and the papers' once more on our stretch of the flux (asinh), by the numbers of Li 2024's Table 1 and
 Lizarraga 2024's four morphologies. By category, where real pictures of known classes are given: galcatdiff and edm. Every generator
 trains for the same minutes and draws 2,000 galaxies (500 by category: there are 700 real ones).
 
-Minutes are those of a machine with nothing else to do: at the start a step of each network is timed (let nothing else run then), and each
-trains for as many steps as the minutes hold. So the rest may share the machine, be stopped and started again: what is done is not done
-again, and with more --minutes the same networks train on.
+Minutes are those of a machine with nothing else to do: at the start a step of each network is timed (let nothing else run then; or give
+one thread, OMP_NUM_THREADS=1, whose seconds of CPU count), and each trains for as many steps as the minutes hold. So the rest may share the
+machine, be stopped and started again: what is done is not done again, and with more --minutes the same networks train on.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from pace import paces
 
 from hubbleflow.datasets import import_archive
@@ -67,6 +69,7 @@ def paced(paper: Paper, settings: Settings, folder: Path, seconds: float) -> dic
             recipes,
             folder / "pace.json",
             seconds,
+            time.process_time if torch.get_num_threads() == 1 else time.monotonic,
         )
 
 
@@ -100,12 +103,19 @@ def main() -> None:
     parser.add_argument("--models", help="only these, comma-separated")
     parser.add_argument("--timed", type=float, default=20.0, help="seconds for which each network's steps are timed, twice")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parts", default="redshift,category", help="redshift, category, or both; the second needs --categories")
     arguments = parser.parse_args()
+    parts = arguments.parts.split(",")
+    if arguments.categories is None:
+        parts = [part for part in parts if part != "category"]
+    if not parts or set(parts) - {"redshift", "category"}:
+        parser.error("nothing to do: --parts takes redshift and category, and category needs --categories")
 
-    found = compare(SIDE_BY_SIDE, arguments, arguments.out / "redshift", arguments.data, arguments.n)
-    write_section(arguments.document, "redshift", found.markdown())
-    print("\n".join(found.sentences()))
-    if arguments.categories is not None:
+    if "redshift" in parts:
+        found = compare(SIDE_BY_SIDE, arguments, arguments.out / "redshift", arguments.data, arguments.n)
+        write_section(arguments.document, "redshift", found.markdown())
+        print("\n".join(found.sentences()))
+    if "category" in parts:
         galaxies = arguments.out / "categories.h5"
         if not galaxies.exists():
             import_archive("images", arguments.categories, galaxies, images="images", category="label", survey="sdss-rgb")
