@@ -4,8 +4,9 @@
 
 SKY, a mock sky of 25,000 galaxies or so, is what `bench/papers.py` leaves behind; four fifths of it are fitted to. Printed, and written
 into docs/training.md: the mean log density of both parts by the number of components, beside the CPU seconds of the fit; that of the
-held-out part where the prior was fitted to fewer galaxies; then, as many drawn as were held out, each column's Wasserstein-1 distance from the held-out galaxies' in five redshift bins, over that of as many
-galaxies of the fitted part (mean of twenty choices): 1 is as good as real galaxies are.
+held-out part where the prior was fitted to fewer galaxies; then, as many drawn as were held out, each column's Wasserstein-1 distance
+from the held-out galaxies' in five redshift bins, over that of as many galaxies of the fitted part (mean of twenty choices): 1 is as good
+as real galaxies are.
 """
 
 from __future__ import annotations
