@@ -1,9 +1,9 @@
 """A small U-Net on patches, made for galaxies in the middle of a stamp.
 
 The image is folded so that each 4x4 patch becomes one position with sixteen times the channels (pixel-unshuffle): galaxies are smooth on
-the scale of the seeing, so little is lost and a step costs little (bench/training.py). Residual blocks are those of ADM (Dhariwal & Nichol 2021): GroupNorm,
-SiLU, 3x3 convolution, the embedding entering as scale and shift of the second norm, the last convolution starting at zero. Three things
-are ours:
+the scale of the seeing, so little is lost and a step costs little (bench/training.py). Residual blocks are those of ADM (Dhariwal & Nichol
+2021): GroupNorm, SiLU, 3x3 convolution, the embedding entering as scale and shift of the second norm, the last convolution starting at
+zero. Three things are ours:
 
 *  Four constant maps (x, y, and two Gaussians of r) stand beside the input: the galaxy sits at the centre and convolutions cannot know
    where that is.
