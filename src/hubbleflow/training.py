@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -204,7 +205,8 @@ class Training:
         known = TrainingSet(len(self.galaxies.bands), self.galaxies.image_size, self.conditions, round(sigma_data, 6))
         first = TrainedModel.load(find_model(recipe.start)) if recipe.start is not None else None
         as_first = {name: value for name, value in first.arguments.items() if name in kind.options()} if first else {}
-        arguments = kind.arguments_at(known, recipe.scale) | as_first | kind.checked(recipe.arguments)
+        # All of them: a folder must still open when a default has changed since.
+        arguments = json_able(kind.options()) | kind.arguments_at(known, recipe.scale) | as_first | kind.checked(recipe.arguments)
         fixed = {key: value for key, value in asdict(recipe).items() if key not in ("steps", "minutes", "save_every", "start", "snapshots")}
         training = {
             **fixed,
@@ -453,6 +455,11 @@ def _step_of(line: str) -> int:
         return int(json.loads(line)["step"])
     except (json.JSONDecodeError, KeyError, TypeError):
         return 0
+
+
+def json_able(values: dict[str, Any]) -> dict[str, Any]:
+    """Those that JSON can hold: a user's own model may have an activation for a default."""
+    return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str | list | tuple | dict | NoneType)}
 
 
 def flipped_and_turned(images: Float32[np.ndarray, "n band y x"], rng: np.random.Generator) -> Float32[np.ndarray, "n band y x"]:

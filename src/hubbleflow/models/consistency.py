@@ -90,9 +90,9 @@ class Consistency(Edm):
         self.anneal(0.0)
 
     @classmethod
-    def options(cls) -> tuple[str, ...]:
+    def options(cls) -> dict[str, Any]:
         """Its own arguments, and those of the `edm` that it is."""
-        return (*super().options(), *Edm.options())
+        return super().options() | Edm.options()
 
     def anneal(self, progress: float) -> None:
         """Set g of eq. (4)."""

@@ -136,9 +136,10 @@ class Model(nn.Module, ABC):
         return f"{cls.name} (small)" if scale == "small" and cls.small else cls.name
 
     @classmethod
-    def options(cls) -> tuple[str, ...]:
-        """Constructor arguments that a user may choose: those that the galaxies do not decide."""
-        return tuple(name for name, parameter in inspect.signature(cls).parameters.items() if parameter.default is not parameter.empty)
+    def options(cls) -> dict[str, Any]:
+        """Constructor arguments that a user may choose, those that the galaxies do not decide, and what they are by default."""
+        parameters = inspect.signature(cls).parameters.items()
+        return {name: parameter.default for name, parameter in parameters if parameter.default is not parameter.empty}
 
     @classmethod
     def checked(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
