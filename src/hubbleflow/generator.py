@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -45,6 +45,12 @@ class Generator(TrainedModel):
     """
 
     guide: Generator | None = None
+
+    use: ClassVar[str] = """    hubbleflow generate FOLDER OUT.h5 --n 64
+    hubbleflow info FOLDER
+
+Galaxies outside the conditions' range are refused unless `--extrapolate` is given. Judge them with `hubbleflow evaluate` before you use
+them."""
 
     def guided_by(self, weaker: Generator) -> Self:
         """The same generator under autoguidance (Karras et al. 2024, arXiv 2406.02507): with `guidance` w it denoises by

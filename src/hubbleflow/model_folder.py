@@ -129,8 +129,8 @@ def read_weights(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> t
     return weights, header
 
 
-def model_card(config: Mapping[str, Any], title: str, n_parameters: int) -> str:
-    """README.md of a folder, written from its config."""
+def model_card(config: Mapping[str, Any], title: str, n_parameters: int, use: str) -> str:
+    """README.md of a folder, written from its config; `use`: commands, and what a user must know."""
     conditions = "\n".join(
         f"- `{column['name']}`: {', '.join(column['classes'])}"
         if column["classes"]
@@ -153,9 +153,7 @@ tags: [astronomy, galaxies, {config["model"]}]
 Conditions:
 {conditions or "- none"}
 
-    hubbleflow generate FOLDER OUT.h5 --n 64
-    hubbleflow info FOLDER
+{use}
 
-Written by hubbleflow {config["versions"]["hubbleflow"]}, torch {config["versions"]["torch"]}. Galaxies outside the conditions' range are
-refused unless `--extrapolate` is given. Judge them with `hubbleflow evaluate` before you use them.
+Written by hubbleflow {config["versions"]["hubbleflow"]}, torch {config["versions"]["torch"]}.
 """

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -27,6 +27,11 @@ QUANTILES = (16, 50, 84)  # per cent: the median, and what a Gaussian holds with
 @dataclass
 class Predictor(TrainedModel):
     """A trained model that reads galaxies: redshifts, or probabilities of the classes `classes`."""
+
+    use: ClassVar[str] = """    hubbleflow predict FOLDER SET.h5 OUT.ecsv
+    hubbleflow info FOLDER
+
+It reads galaxies like those it was trained on, of that survey and stamp size; what it makes of others it cannot know."""
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> Self:

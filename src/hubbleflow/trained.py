@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -57,6 +57,8 @@ class TrainedModel:
     versions: dict[str, str] = field(default_factory=dict)
     progress: dict[str, str] = field(default_factory=dict)
     prior: Prior | None = None
+
+    use: ClassVar[str] = "    hubbleflow info FOLDER"  # in the model card
 
     @property
     def device(self) -> torch.device:
@@ -116,7 +118,7 @@ class TrainedModel:
             InputError: the folder cannot be written, or a weight is too large for float16.
         """
         config, weights = self.config(), self.weights()
-        card = model_card(config, self.title, self.n_parameters)
+        card = model_card(config, self.title, self.n_parameters, self.use)
         write_folder(folder, config, halved(weights) if half else weights, self.progress, card)
         return Path(folder)
 
