@@ -45,6 +45,12 @@ def test_the_demo_in_python(tmp_path: Path) -> None:
     assert len(said.strip().splitlines()) >= 3
 
 
+def test_the_generator_that_ships(tmp_path: Path) -> None:
+    said = run("12_shipped.py", "--steps", 2, cwd=tmp_path)
+    assert (tmp_path / "runs" / "12_shipped" / "shipped.png").exists()
+    assert len(said.strip().splitlines()) == 7 and "at z = 1.5" in said
+
+
 def test_a_model_of_ones_own(tmp_path: Path) -> None:
     """The commands of its docstring, smaller: it trains, draws, is judged, is listed, and has learnt what redshift does."""
     example = EXAMPLES / "07_own_model.py"

@@ -1,4 +1,6 @@
-"""The whole road in a few minutes: a mock sky, a generator trained on it, galaxies at the test set's redshifts, and a verdict."""
+"""The whole road in a few minutes: galaxies at once, from the generator that ships; then a mock sky, a generator trained on it, galaxies at
+the test set's redshifts, and a verdict.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from hubbleflow.counting import counting
 from hubbleflow.galaxies import GalaxySet
+from hubbleflow.generator import Generator
 from hubbleflow.judge import judge_recipe
 from hubbleflow.metrics import Report, evaluate
 from hubbleflow.report import sheet, write_report
@@ -19,8 +22,10 @@ from hubbleflow.watch import train
 
 TRAIN, TEST = 8000, 1200
 SHOWN = 32
-# A third of the default network's parameters: in minutes, more steps of a smaller network show better galaxies.
-NETWORK = {"width": 24, "multipliers": [1, 2, 2]}
+SHIPPED = "hsc"
+FIRST_AT = (0.05, 2.0)  # redshifts from which to which the first galaxies are spread, evenly in ln(1 + z)
+# Half of the default network's parameters: in minutes, more steps of a smaller network show better galaxies.
+NETWORK = {"width": 32}
 
 
 def demo(
@@ -45,21 +50,26 @@ def demo(
         InputError: the folder cannot be written, or holds the models of a demo with other options.
     """
     out = Path(out)
-    _say(1, f"a mock sky of {n_train:,} galaxies to learn from and {n_test:,} to judge by")
+    _say(1, f"{SHOWN} galaxies from {SHIPPED}, the generator that comes with hubbleflow: {out / 'first.png'}")
+    low, high = np.log1p(FIRST_AT)
+    first = Generator.from_pretrained(SHIPPED).sample(redshift=np.expm1(np.linspace(low, high, SHOWN)), seed=seed)
+    sheet(first, out / "first.png")
+
+    _say(2, f"a mock sky of {n_train:,} galaxies to learn from and {n_test:,} to judge by")
     sky = simulate(out / "train.h5", n_train, seed=seed)
     test = simulate(out / "test.h5", n_test, seed=seed + 1)
     sheet(_by_redshift(test), out / "mock_sky.png")
 
-    _say(2, f"train a generator for {minutes:g} minutes (watch {out / 'model' / 'samples'})")
+    _say(3, f"train a generator for {minutes:g} minutes (watch {out / 'model' / 'samples'})")
     generator = train(sky, out / "model", Recipe(minutes=minutes, seed=seed, arguments=NETWORK), resume=True).averaged()
 
-    _say(3, f"draw {n_test // 2:,} galaxies at the test set's redshifts")
+    _say(4, f"draw {n_test // 2:,} galaxies at the test set's redshifts")
     asked = generator.conditions_like(test[: n_test // 2])
     with counting("drawing galaxies", n_test // 2) as on_progress:
         made = generator.generate(out / "generated.h5", asked, seed=seed, extrapolate=True, on_progress=on_progress)
     _sheet_of_pairs(test[: n_test // 2], made, out / "side_by_side.png")
 
-    _say(4, "train the judge of redshifts (Li et al. 2024) on the mock sky, and evaluate")
+    _say(5, "train the judge of redshifts (Li et al. 2024) on the mock sky, and evaluate")
     judge = train(sky, out / "redshift-cnn", judge_recipe(seed, minutes=judge_minutes), resume=True).averaged()
     report = evaluate(test, made, predict_redshift=judge.predict, seed=seed, features={"redshift-cnn": judge.features})
     write_report(report, out / "report")
@@ -82,4 +92,4 @@ def _sheet_of_pairs(real: GalaxySet, made: GalaxySet, path: Path) -> None:
 
 
 def _say(number: int, what: str) -> None:
-    print(f"[{number}/4] {what}", file=sys.stderr, flush=True)
+    print(f"[{number}/5] {what}", file=sys.stderr, flush=True)
