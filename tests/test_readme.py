@@ -61,7 +61,7 @@ def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
     module.make_tiny(tmp_path / "5x64x64_training_with_morphology.hdf5", n=20)
     commands = [shlex.split(line, comments=True) for line in block("sh").splitlines() if line.strip()]
     assert [words[1] for words in commands] == [
-        *("simulate", "import", "train", "generate", "generate", "evolve", "measure", "evaluate", "info", "models", "clean")
+        *("generate", "simulate", "import", "train", "generate", "generate", "evolve", "measure", "evaluate", "info", "models", "clean")
     ]
     for words in commands:
         run([sys.executable, "-m", *words], tmp_path)
@@ -92,6 +92,7 @@ def test_the_demo_ends_with_three_lines_and_the_report(demo: tuple[Path, str]) -
     lines = said.strip().splitlines()
     assert len(lines) == 4 and lines[-1].endswith("report.html")
     for name in (
+        "first.png",
         "train.h5",
         "test.h5",
         "generated.h5",
