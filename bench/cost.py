@@ -41,7 +41,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from ema_pytorch import EMA
-from papers import write_section
+from papers import around_section, write_section
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -362,6 +362,7 @@ def main() -> None:
     parser.add_argument("--lucidrains", type=Path, default=Path("runs/lucidrains"), help="the folder where that package is installed")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     given = parser.parse_args()
+    around_section(given.document, "cost")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     generator = Generator.load(find_model(given.model))

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from papers import write_section
+from papers import around_section, write_section
 from peak import peaks_mib
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -126,6 +126,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/moment"))
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     given = parser.parse_args()
+    around_section(given.document, "moment")
     os.environ["OMP_NUM_THREADS"] = str(given.cores)  # what the processes started from here read
     given.out.mkdir(parents=True, exist_ok=True)
     moments = []

@@ -34,16 +34,24 @@ DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "papers.md"
 CATEGORIES_DRAWN = 500
 
 
-def write_section(document: Path, name: str, text: str) -> None:
-    """Replace what stands between the document's two comments of that name."""
+def around_section(document: Path, name: str) -> tuple[str, str]:
+    """What stands before and after a section of a document, its two comments included: asked at the start of a bench, because one that
+    finds no place to write to in the end has run for nothing.
+    """
     first, last = (f"<!-- {slash}{name} -->" for slash in ("", "/"))
-    whole = document.read_text(encoding="utf-8")
+    whole = document.read_text(encoding="utf-8") if document.is_file() else ""
     before, begun, rest = whole.partition(first)
     _, ended, after = rest.partition(last)
     if not begun or not ended:
         raise SystemExit(f"{document} has no section between {first} and {last}")
+    return before + first, last + after
+
+
+def write_section(document: Path, name: str, text: str) -> None:
+    """Replace what stands between the document's two comments of that name."""
+    before, after = around_section(document, name)
     with atomic_path(document) as temporary:
-        temporary.write_text(f"{before}{first}\n\n{text.strip()}\n\n{last}{after}", encoding="utf-8")
+        temporary.write_text(f"{before}\n\n{text.strip()}\n\n{after}", encoding="utf-8")
 
 
 def with_models(paper: Paper, names: str | None) -> tuple[Paper, tuple[str, ...]]:
@@ -110,6 +118,8 @@ def main() -> None:
         parts = [part for part in parts if part != "category"]
     if not parts or set(parts) - {"redshift", "category"}:
         parser.error("nothing to do: --parts takes redshift and category, and category needs --categories")
+    for part in parts:
+        around_section(arguments.document, part)
 
     if "redshift" in parts:
         found = compare(SIDE_BY_SIDE, arguments, arguments.out / "redshift", arguments.data, arguments.n)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from papers import write_section
+from papers import around_section, write_section
 from scipy.stats import wasserstein_distance
 
 from hubbleflow.diffusion import galaxy_seeds
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("sky", type=Path)
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     given = parser.parse_args()
+    around_section(given.document, "prior")
     sky = with_numbers(GalaxySet.open(given.sky))
     rows = np.random.default_rng(0).permutation(len(sky))
     table = {name: np.asarray(sky.column(name)) for name in ("redshift", "category", *NUMBERS)}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from papers import write_section
+from papers import around_section, write_section
 
 from hubbleflow.counting import counting
 from hubbleflow.galaxies import GalaxySet
@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="a sheet of drawn galaxies")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     given = parser.parse_args()
+    around_section(given.document, "quality")
     test = GalaxySet.open(given.test)
     given.out.mkdir(parents=True, exist_ok=True)
     made = drawn(given.model, test, given.n, given.steps, given.out)

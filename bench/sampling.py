@@ -37,7 +37,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
-from papers import write_section
+from papers import around_section, write_section
 
 from hubbleflow.cache import Cache
 from hubbleflow.files import write_json
@@ -443,8 +443,7 @@ def main() -> None:
     parser.add_argument("--document", type=Path, default=DOCS / "performance.md")
     parser.add_argument("--figure", type=Path, default=DOCS / "figures" / "sampling.png")
     given = parser.parse_args()
-    if not given.document.exists() or "<!-- /sampling -->" not in given.document.read_text(encoding="utf-8"):
-        raise SystemExit(f"{given.document} has no section <!-- sampling --> to <!-- /sampling -->: nothing could be written in the end")
+    around_section(given.document, "sampling")
     generator = Generator.load(find_model(given.model), given.device)
     draws = [*rows_of(generator, given), *extras_of(given)]
     if len({draw.folder for draw in draws}) < len(draws):

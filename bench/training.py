@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from pace import paces
-from papers import write_section
+from papers import around_section, write_section
 
 from hubbleflow.files import write_json
 from hubbleflow.galaxies import GalaxySet
@@ -185,6 +185,7 @@ def main() -> None:
     parser.add_argument("--only", help="these variants, comma-separated")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     given = parser.parse_args()
+    around_section(given.document, "variants")
     sky, test = with_numbers(GalaxySet.open(given.sky)), GalaxySet.open(given.test)
     given.out.mkdir(parents=True, exist_ok=True)
     names = given.only.split(",") if given.only else list(VARIANTS)

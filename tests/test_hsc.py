@@ -12,6 +12,7 @@ from hubbleflow.generator import Generator
 from hubbleflow.measure import Recipe, measure
 from hubbleflow.predictor import Predictor
 from hubbleflow.pretrained import SHELF, shipped
+from hubbleflow.trained import TrainedModel
 
 LARGEST_BYTES = 12 * 2**20
 EACH = 16
@@ -28,6 +29,8 @@ def test_they_ship_with_card_log_and_all_their_arguments(name: str) -> None:
     assert name in shipped() and {"README.md", "log.jsonl"} <= {path.name for path in folder.iterdir()}
     assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST_BYTES
     assert "docs/hsc.md" in Path(folder / "README.md").read_text()
+    trained = TrainedModel.load(folder)
+    assert set(trained.model.options()) <= set(trained.arguments)
 
 
 def test_galaxies_of_the_asked_brightness_and_size(hsc: Generator) -> None:

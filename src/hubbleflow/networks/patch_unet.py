@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Layer = TypeVar("Layer", bound=nn.Module)
-SHORT = 256  # positions up to which attention is written out: torch's fused one, made for more, takes three times as long (CPU)
+SHORT = 256  # positions up to which attention is written out: torch's fused one is made for more
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
