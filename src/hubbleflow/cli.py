@@ -1,7 +1,8 @@
 """The command line: verbs only. Each reads galaxies or a model, calls one function, and says what came of it.
 
 Exit codes: 0 done; 2 bad input, with one sentence on stderr (--debug shows the traceback); 130 stopped by Ctrl-C; 143 stopped by SIGTERM
-(kill, a batch system). However it is stopped, no part of a file is left, nor a worker process.
+(kill, a batch system). However it is stopped, no part of a file is left, nor a worker process. Of several processes that torchrun or
+accelerate started together (ranks.py) the first speaks for all.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +24,7 @@ import typer
 
 from hubbleflow import __version__
 from hubbleflow.errors import InputError, Interrupted
+from hubbleflow.ranks import Ranks, started
 
 app = typer.Typer(
     name="hubbleflow",
@@ -33,6 +38,8 @@ app.add_typer(importing, name="import")
 
 SetPath = Annotated[Path, typer.Argument(metavar="SET.h5", help="an HDF5 file of galaxies")]
 OutPath = Annotated[Path, typer.Argument(metavar="OUT.h5", help="the file to write")]
+TOGETHER = ("train", "generate")  # verbs that several processes share
+LAST_WORD_S = 2.0
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="of everything random")]
 
 
@@ -59,10 +66,17 @@ def _version(shown: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
 ) -> None:
     """Options of every verb; `--debug` is read in main()."""
+    number = started()[1]
+    if number > 1 and context.invoked_subcommand not in TOGETHER:
+        raise InputError(
+            f"{context.invoked_subcommand} is the work of one process, and {number} were started together: only {' and '.join(TOGETHER)} "
+            "can be shared; start it without torchrun or accelerate launch"
+        )
 
 
 @app.command()
@@ -287,7 +301,7 @@ def train(
     condition: Annotated[str | None, typer.Option(help="columns to condition on, comma-separated: redshift, category, i_mag, ...")] = None,
     minutes: Annotated[float | None, typer.Option(help="budget in minutes")] = None,
     steps: Annotated[int | None, typer.Option(help="budget in steps: reproducible to the bit")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="galaxies a step")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="galaxies a step, of all processes together")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr", help="peak learning rate")] = None,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
@@ -311,34 +325,39 @@ def train(
         list[str] | None, typer.Option("--argument", "-a", metavar="NAME=VALUE", help="a model's own argument, e.g. width=48")
     ] = None,
 ) -> None:
-    """Train a model on galaxies."""
+    """Train a model on galaxies.
+
+    On several GPUs or machines: torchrun --nproc-per-node 4 -m hubbleflow train ...
+    """
     from hubbleflow.galaxies import GalaxySet
     from hubbleflow.models import model_of
     from hubbleflow.models.from_file import VARIABLE, file_of
     from hubbleflow.training import Recipe
     from hubbleflow.watch import train as run
 
-    kind = model_of(model)
-    recipe = Recipe(
-        model=kind.name,
-        scale=scale,
-        conditions=_names(condition) or None,
-        stretch=stretch,
-        steps=steps,
-        minutes=minutes,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        dropout=dropout,
-        augment=augment,
-        precision=precision.value,
-        seed=seed,
-        save_every=save_every,
-        skip_bad_rows=skip_bad_rows,
-        start=start,
-        snapshots=snapshots,
-        arguments=_arguments(argument or []),
-    )
-    training = run(GalaxySet.open(data), model_folder, recipe, resume, sheets)
+    with Ranks.here().same_fate():
+        kind = model_of(model)
+        recipe = Recipe(
+            model=kind.name,
+            scale=scale,
+            conditions=_names(condition) or None,
+            stretch=stretch,
+            steps=steps,
+            minutes=minutes,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            dropout=dropout,
+            augment=augment,
+            precision=precision.value,
+            seed=seed,
+            save_every=save_every,
+            skip_bad_rows=skip_bad_rows,
+            start=start,
+            snapshots=snapshots,
+            arguments=_arguments(argument or []),
+        )
+        galaxies = GalaxySet.open(data)
+    training = run(galaxies, model_folder, recipe, resume, sheets)
     print(f"{model_folder}: {kind.titled(scale)} after {training.step:,} steps")
     if file_of(kind):
         print(f"to use it: export {VARIABLE}={model}")
@@ -382,8 +401,8 @@ def generate(
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="dpm++2m (the default), dpm++3m, unipc, deis, ipndm, heun, euler, edm-stochastic, ancestral; the papers' DDPMs draw "
-            "ancestral by default"
+            help="dpm++3m (the default; dpm++2m below 15 steps), unipc, deis, ipndm, heun, euler, edm-stochastic, ancestral; the papers' "
+            "DDPMs draw ancestral by default"
         ),
     ] = None,
     seed: Seed = 0,
@@ -393,7 +412,10 @@ def generate(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...: a GPU where there is one")] = None,
     sheet: Annotated[Path | None, typer.Option(metavar="PICTURE.png", help="also draw the first galaxies")] = None,
 ) -> None:
-    """Draw galaxies from a generator."""
+    """Draw galaxies from a generator.
+
+    On several GPUs or machines: torchrun --nproc-per-node 4 -m hubbleflow generate ... -n 1000000
+    """
     from hubbleflow.asking import parse_conditions
     from hubbleflow.counting import counting
     from hubbleflow.galaxies import GalaxySet
@@ -402,23 +424,26 @@ def generate(
     from hubbleflow.pretrained import find_model
     from hubbleflow.report.colour import sheet as draw
 
-    generator = Generator.load(find_model(model), device or best_device())
-    if guide is not None:
-        if guidance == 1:
-            raise InputError("--guide has no effect at --guidance 1: try --guidance 1.5")
-        generator = generator.guided_by(Generator.load(find_model(guide), device or best_device()))
-    if like is not None and out.exists() and like.exists() and out.samefile(like):
-        raise InputError(f"{out} is the set whose conditions are asked for: give the generated one another name")
-    if like is not None:
-        if n is not None or redshift or category or condition:
-            raise InputError("--like takes its conditions from the set: leave out --n, --redshift, --category and --condition")
-        values = generator.conditions_like(GalaxySet.open(like), skip_bad_rows)
-        if lacking := [name for name in generator.conditions.names if name not in values]:
-            print(f"{like} has no {', '.join(lacking)}: drawn as galaxies like its own have them", file=sys.stderr)
-    else:
-        asked = dict(pair.partition("=")[::2] for pair in condition or [])
-        asked |= {name: text for name, text in (("redshift", redshift), ("category", category)) if text is not None}
-        values = generator.asked(parse_conditions(asked, n, seed, generator.conditions), n, seed)
+    ranks = Ranks.here()
+    with ranks.same_fate():
+        where = device or ranks.device or best_device()
+        generator = Generator.load(find_model(model), where)
+        if guide is not None:
+            if guidance == 1:
+                raise InputError("--guide has no effect at --guidance 1: try --guidance 1.5")
+            generator = generator.guided_by(Generator.load(find_model(guide), where))
+        if like is not None and out.exists() and like.exists() and out.samefile(like):
+            raise InputError(f"{out} is the set whose conditions are asked for: give the generated one another name")
+        if like is not None:
+            if n is not None or redshift or category or condition:
+                raise InputError("--like takes its conditions from the set: leave out --n, --redshift, --category and --condition")
+            values = generator.conditions_like(GalaxySet.open(like), skip_bad_rows)
+            if lacking := [name for name in generator.conditions.names if name not in values]:
+                print(f"{like} has no {', '.join(lacking)}: drawn as galaxies like its own have them", file=sys.stderr)
+        else:
+            asked = dict(pair.partition("=")[::2] for pair in condition or [])
+            asked |= {name: text for name, text in (("redshift", redshift), ("category", category)) if text is not None}
+            values = generator.asked(parse_conditions(asked, n, seed, generator.conditions), n, seed)
     with counting("drawing galaxies", len(next(iter(values.values())))) as on_progress:
         galaxies = generator.generate(
             out,
@@ -431,7 +456,10 @@ def generate(
             precision=precision.value,
             batch_size=batch_size,
             on_progress=on_progress,
+            ranks=ranks,
         )
+    if not ranks.is_first:
+        return
     if sheet is not None:
         draw(galaxies[:64], sheet)
     _report(galaxies)
@@ -803,9 +831,33 @@ class _Sigterm:
             sys.__unraisablehook__(lost)
 
 
+@contextmanager
+def _spoken_for(others: bool) -> Iterator[None]:
+    """Silence where another process speaks for this one, and time for its last word: when one fails, the launcher ends all."""
+    if not others:
+        yield
+        return
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+    try:
+        yield
+    except SystemExit as end:
+        if end.code:
+            with suppress(_Terminated):
+                time.sleep(LAST_WORD_S)
+        raise
+    except Exception:
+        sys.stderr = sys.__stderr__  # a defect of ours is shown whichever process has it
+        raise
+
+
 def main() -> None:
     """Entry point of the command `hubbleflow`."""
     sigterm = _Sigterm()
+    with _spoken_for(started()[0] > 0):
+        _run(sigterm)
+
+
+def _run(sigterm: _Sigterm) -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], *(word for word in sys.argv[1:] if word != "--debug")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -18,9 +19,11 @@ import torch
 
 from hubbleflow.diffusion import galaxy_seeds
 from hubbleflow.errors import InputError
+from hubbleflow.files import content_hash
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter
 from hubbleflow.models import GenerativeModel
 from hubbleflow.precision import autocast, resolve_precision
+from hubbleflow.ranks import ALONE, Ranks
 from hubbleflow.trained import TrainedModel
 
 if TYPE_CHECKING:
@@ -195,12 +198,13 @@ them."""
         batch_size: int = BATCH,
         offset: int = 0,
         seeds: Sequence[int] | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[tuple[Float32[np.ndarray, "n band y x"], dict[str, np.ndarray]]]:
         """Yield (images, columns) batch by batch; `values` has one value a galaxy and column (see :meth:`asked`).
 
         `offset` is the number of the first galaxy in its set: a set may be drawn in parts. `seeds`, one a galaxy, stand in the place of
         those that `seed` and the galaxies' numbers make: one noise may be drawn under several conditions. A generator of no condition draws
-        as many galaxies as there are seeds.
+        as many galaxies as there are seeds. `share` (r, k) draws only batches r, r + k, r + 2 k, ...
         """
         if steps is not None and steps < 1:
             raise InputError(f"the number of steps must be at least 1, got {steps}")
@@ -221,7 +225,7 @@ them."""
         names = {name: name if name in NATURAL else f"asked_{name}" for name in (*values, *drawn)}
         weaker = {} if self.guide is None else {"weaker": self.guide.model}
         resolved = resolve_precision(precision, self.device)
-        for first in range(0, len(c), batch_size):
+        for first in range(share[0] * batch_size, len(c), share[1] * batch_size):
             part = slice(first, first + batch_size)
             own = galaxy_seeds(seed, offset + first, len(c[part])) if seeds is None else seeds[part]
             asked = {name: np.asarray(value)[part] for name, value in values.items()}
@@ -249,8 +253,14 @@ them."""
         batch_size: int = BATCH,
         offset: int = 0,
         on_progress: Any = None,
+        ranks: Ranks = ALONE,
     ) -> GalaxySet:
-        """Stream galaxies to a file, a batch in memory at a time; `on_progress(n)` is told of each batch; see :meth:`draw`."""
+        """Stream galaxies to a file, a batch in memory at a time; `on_progress(n)` is told of each batch; see :meth:`draw`.
+
+        With `ranks` (:mod:`hubbleflow.ranks`) every process draws its share of the batches and the first writes them all: the same file
+        whatever their number. It returns the file's galaxies there, and none in the other processes.
+        """
+        ranks.check_same("generators or conditions", lambda: self._what_is_drawn(values, precision))
         batches = self.draw(
             values,
             seed,
@@ -261,10 +271,26 @@ them."""
             precision=precision,
             batch_size=batch_size,
             offset=offset,
+            share=(ranks.rank, ranks.number),
         )
-        with GalaxyWriter(Path(path), self.survey, self.provenance(seed, steps, guidance, sampler)) as writer:
-            for images, columns in batches:
-                writer.append(images, columns)
-                if on_progress:
-                    on_progress(len(images))
+        writer = GalaxyWriter(Path(path), self.survey, self.provenance(seed, steps, guidance, sampler))
+
+        def write(batch: tuple[np.ndarray, dict[str, np.ndarray]]) -> None:
+            writer.append(*batch)
+            if on_progress:
+                on_progress(len(batch[0]))
+
+        with ExitStack() as stack:
+            with ranks.same_fate():
+                if ranks.is_first:
+                    stack.enter_context(writer)
+            ranks.in_turn(batches, write)
+        if not ranks.is_first:
+            return GalaxySet(np.zeros((0, len(self.survey.bands), self.image_size, self.image_size), np.float32), self.survey)
         return GalaxySet.open(path)
+
+    def _what_is_drawn(self, values: Mapping[str, np.ndarray], precision: str) -> list[str]:
+        """What decides which galaxies are drawn, and differs where processes have not been given the same files."""
+        table = (part for name in sorted(values) for part in (name, "\n".join(map(str, values[name].tolist()))))
+        weights = [generator.weights_hash() for generator in (self, self.guide) if generator]
+        return [*weights, content_hash(*table), resolve_precision(precision, self.device)]

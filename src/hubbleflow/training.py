@@ -6,6 +6,9 @@ goes through the same steps to the same bits. The averaged weights (exponential 
 
     for step in training.run():     # bars, logs and pictures stay outside, see watch.py
         print(step.number, step.loss)
+
+Several processes (see ranks.py) each learn from their share of a batch, and follow the mean of their gradients: the same weights in all of
+them. The first one keeps the clock and writes the folder.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.predictor import Predictor
 from hubbleflow.pretrained import find_model
 from hubbleflow.prior import Prior
+from hubbleflow.ranks import Ranks
 from hubbleflow.stretch import fit_stretch, stretch_from_dict
 from hubbleflow.trained import TrainedModel
 
@@ -139,7 +143,7 @@ class Step:
 
 
 class Training:
-    """A training in a folder.
+    """A training in a folder. Of several processes all must make it, run it and save it together.
 
     Args:
         galaxies: the training set; streamed, never loaded whole.
@@ -147,6 +151,10 @@ class Training:
         recipe: how to train.
         resume: go on from the folder's last checkpoint (or start, if it has none).
         on_scan: told how many galaxies each block of the first pass over the set had.
+
+    Attributes:
+        step, seconds: how long it has been trained.
+        stopped: whether :meth:`stop` has ended it.
 
     Raises:
         InputError: a set that cannot be trained on, a folder that is taken, a checkpoint of another set or recipe.
@@ -160,7 +168,23 @@ class Training:
         resume: bool = False,
         on_scan: Callable[[int], None] | None = None,
     ) -> None:
-        self.folder, self.recipe = Path(folder), recipe.with_defaults()
+        self.folder, self.recipe, self.ranks = Path(folder), recipe.with_defaults(), Ranks.here()
+        self.step, self.seconds, self.stopped, self._asked_to_stop = 0, 0.0, False, False
+        with self.ranks.same_fate():
+            taken = self._read(galaxies, resume, on_scan)
+        # Versions may differ from machine to machine.
+        self.ranks.check_same("data or options", lambda: config_hash(self.trained.config() | {"versions": {}}))
+        self._prepare()
+        with self.ranks.same_fate():
+            if resume and (self.folder / STATE).exists():
+                self._restore()
+        self.ranks.check_same("checkpoints", lambda: (taken, self.step))
+        if not taken:
+            self.save()
+
+    # -- building ---------------------------------------------------------------------------------------------------------------
+    def _read(self, galaxies: GalaxySet, resume: bool, on_scan: Callable[[int], None] | None) -> bool:
+        """Everything up to the model itself, and whether the folder holds one already."""
         taken = (self.folder / CONFIG).exists()
         if taken and not resume:
             raise InputError(f"{self.folder} already holds a model: pass --resume to go on with it, or choose another folder")
@@ -168,6 +192,11 @@ class Training:
             read_config(self.folder)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise InputError(f"{self.folder} is not empty and holds no model: choose a new folder, so that nothing is overwritten")
+        if (self.recipe.batch_size or 1) < self.ranks.number:
+            raise InputError(
+                f"a batch of {self.recipe.batch_size} galaxies is too small for {self.ranks.number} processes to share: "
+                f"give --batch-size {self.ranks.number} or more"
+            )
         names = self.recipe.conditions or ()
         turning = [name for name in names if name.endswith(ORIENTED)]
         if turning and self.recipe.augment:
@@ -184,17 +213,11 @@ class Training:
 
         # Processes and devices are accelerate's affair; precision is ours, because accelerate allows one for the life of a process.
         self.accelerator = Accelerator(mixed_precision="no")
-        self.device = self.accelerator.device
+        self.device = self.ranks.device or self.accelerator.device
         self.precision = resolve_precision(self.recipe.precision, self.device)
         self.trained = self._built()
-        self.step, self.seconds = 0, 0.0
-        self._prepare()
-        if resume and (self.folder / STATE).exists():
-            self._restore()
-        if self.accelerator.is_main_process and not taken:
-            self.save()
+        return taken
 
-    # -- building ---------------------------------------------------------------------------------------------------------------
     def _built(self) -> TrainedModel:
         recipe, statistics = self.recipe, self.statistics
         if statistics.low == statistics.high:
@@ -296,6 +319,11 @@ class Training:
         )
         self.averages = Averages(model) if recipe.snapshots else None
         optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, own.betas, weight_decay=own.weight_decay, fused=True)
+        if self.ranks.number > 1:
+            # A convolution of 1 x 1 pixel gives the same numbers with other strides, of which torch's DistributedDataParallel would warn.
+            for weight in model.parameters():
+                if weight.ndim == 4 and weight.shape[2:] == (1, 1):
+                    weight.register_hook(lambda gradient: gradient.flatten().view(gradient.shape))
         self.online = model
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
 
@@ -309,9 +337,9 @@ class Training:
 
     def run(self) -> Iterator[Step]:
         """Train to the end of the budget, yielding every step; checkpoints on the way and at the end."""
-        own, recipe = self.trained.model.training_at(self.recipe.scale), self.recipe
+        own, recipe, ranks = self.trained.model.training_at(self.recipe.scale), self.recipe, self.ranks
         saved, started, before = time.monotonic(), time.monotonic(), self.seconds
-        while self.progress < 1:
+        while self.progress < 1 and not self.stopped:
             progress = self.progress
             decay = own.decay_to + (1 - own.decay_to) * (1 + np.cos(np.pi * progress)) / 2
             learning_rate = float(recipe.learning_rate * decay * min(1.0, (self.step + 1) / WARMUP))
@@ -320,33 +348,43 @@ class Training:
             self.online.anneal(progress)
             loss = self._step()
             self.step += 1
-            self.seconds = before + time.monotonic() - started
+            now = time.monotonic()
+            clock = (before + now - started, now - saved > SAVE_EVERY) if ranks.is_first else (0.0, False)
+            loss, self.seconds, overdue, stop = ranks.sums(loss, *clock, self._asked_to_stop)
+            self.stopped = stop > 0
             step = Step(self.step, loss, learning_rate, self.progress, self.seconds)
             if not np.isfinite(loss):
                 raise InputError(
                     f"the loss became {loss} at step {self.step}: lower --learning-rate, or check the images for extreme pixels"
                 )
-            if self.accelerator.is_main_process and (self.step % LOG_EVERY == 0 or step.progress >= 1):
-                self._log(step)
-            if (
-                self.averages
-                and self.accelerator.is_main_process
-                and int(step.progress * recipe.snapshots) > int(progress * recipe.snapshots)
-            ):
-                self.averages.keep(self.folder, self.step)
+            if self.step % LOG_EVERY == 0 or step.progress >= 1:
+                with ranks.same_fate():
+                    if ranks.is_first:
+                        self._log(step)
+            if self.averages and int(step.progress * recipe.snapshots) > int(progress * recipe.snapshots):
+                with ranks.same_fate():
+                    if ranks.is_first:
+                        self.averages.keep(self.folder, self.step)
             yield step
-            due = self.step % recipe.save_every == 0 if recipe.save_every else time.monotonic() - saved > SAVE_EVERY
-            if due and step.progress < 1:
+            due = self.step % recipe.save_every == 0 if recipe.save_every else overdue
+            if due and step.progress < 1 and not self.stopped:
                 self.save()
                 saved = time.monotonic()
         self.save()
 
+    def stop(self) -> None:
+        """End :meth:`run` after the step that is being made, with a checkpoint: in all processes, whichever is told."""
+        self._asked_to_stop = True
+
     def _step(self) -> float:
+        """Learn from one batch, and return this process's part of its mean loss."""
         x, c, generator = self.batch(self.step)
+        part = len(x) / (self.recipe.batch_size or 1)
         with autocast(self.precision, self.device):
             loss = self.model(x, c, generator)
         self.optimizer.zero_grad()
-        self.accelerator.backward(loss)
+        # The mean of the processes' gradients is followed: weighed like this it is that of the whole batch, where shares differ by one too.
+        self.accelerator.backward(loss if self.ranks.number == 1 else loss * (part * self.ranks.number))
         clip = self.trained.model.training_at(self.recipe.scale).clip
         if clip is not None:
             self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
@@ -354,11 +392,11 @@ class Training:
         self.average.update()
         if self.averages is not None:
             self.averages.update()
-        return float(loss.detach())
+        return part * float(loss.detach())
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
         """Images, conditions and the noise generator of one step: a function of (seed, step, process) and nothing else."""
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        rank, world = self.ranks.rank, self.ranks.number
         batch, n = self.recipe.batch_size or 1, len(self.galaxies)
         positions = np.arange(step * batch, (step + 1) * batch)[rank::world]
         rows = np.empty(len(positions), np.int64)
@@ -388,8 +426,11 @@ class Training:
 
     def save(self) -> None:
         """Write the averaged model and the state to resume from; the old ones stay until the new are whole."""
-        if not self.accelerator.is_main_process:
-            return
+        with self.ranks.same_fate():
+            if self.ranks.is_first:
+                self._write()
+
+    def _write(self) -> None:
         averaged = self.averaged()
         averaged.save(self.folder)
         state = {
@@ -429,9 +470,10 @@ class Training:
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise InputError(damaged) from error
         self.step, self.seconds = step, seconds
-        self._forget_log_after(self.step)
-        if self.averages is not None:
-            self.averages.forget_after(self.folder, self.step)
+        if self.ranks.is_first:
+            self._forget_log_after(self.step)
+            if self.averages is not None:
+                self.averages.forget_after(self.folder, self.step)
 
     def _log(self, step: Step) -> None:
         row = {"step": step.number, "loss": round(step.loss, 6), "learning_rate": step.learning_rate, "seconds": round(step.seconds, 2)}

@@ -61,43 +61,41 @@ def train(
     if training.progress >= 1:
         print(f"{folder} has been trained to its end", file=sys.stderr)
         return training
-    with _interrupt_between_steps() as interrupted:
-        _follow(training, sheets, tensorboard, interrupted)
-    if interrupted and training.progress < 1:
-        training.save()
+    with _interrupt_between_steps(training):
+        _follow(training, sheets, tensorboard)
+    if training.stopped and training.progress < 1:
         raise Interrupted(f"stopped at step {training.step}; a checkpoint is in {folder}: go on with --resume")
     return training
 
 
 @contextmanager
-def _interrupt_between_steps() -> Iterator[list[int]]:
-    """Ctrl-C fills the list that is yielded, so that a checkpoint is never taken in the middle of a step; a second one stops at once."""
-    caught: list[int] = []
+def _interrupt_between_steps(training: Training) -> Iterator[None]:
+    """Ctrl-C asks the training to stop, so that a checkpoint is never taken in the middle of a step; a second one stops at once."""
     if threading.current_thread() is not threading.main_thread():  # where signals cannot be handled
-        yield caught
+        yield
         return
 
     def first(number: int, frame: Any) -> None:
-        caught.append(number)
+        training.stop()
         signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, first)
     try:
-        yield caught
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _follow(training: Training, sheets: bool, tensorboard: bool, interrupted: list[int]) -> None:
+def _follow(training: Training, sheets: bool, tensorboard: bool) -> None:
     trained, folder, batch = training.averaged(), training.folder, training.recipe.batch_size or 1
-    main = training.accelerator.is_main_process
-    writer = _tensorboard(folder) if tensorboard and main else None
+    ranks = training.ranks
+    writer = _tensorboard(folder) if tensorboard and ranks.is_first else None
     due = [at for at in SHEETS_AT if at > training.progress]
     loss, first, started = np.nan, training.step, time.monotonic()
     shown = TextColumn("step {task.fields[step]}  loss {task.fields[loss]:.4f}  {task.fields[speed]:.0f} images/s")
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), shown, TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        bar.disable = not main
+        bar.disable = not ranks.is_first
         task = bar.add_task(f"training {trained.title}", total=1.0, step=training.step, loss=np.nan, speed=0)
         bar.update(task, completed=training.progress)
         for step in training.run():
@@ -108,12 +106,11 @@ def _follow(training: Training, sheets: bool, tensorboard: bool, interrupted: li
                 writer.add_scalar("loss", loss, step.number)
                 writer.add_scalar("learning_rate", step.learning_rate, step.number)
                 writer.add_scalar("images_per_second", speed, step.number)
-            if interrupted:
-                break
-            if due and step.progress >= due[0]:
+            if due and step.progress >= due[0] and not training.stopped:
                 due = [at for at in due if at > step.progress]
-                if sheets and main and isinstance(trained, Generator):
-                    _draw_sheet(training, folder / "samples" / f"step_{step.number:07d}.png")
+                with ranks.same_fate():
+                    if sheets and ranks.is_first and isinstance(trained, Generator):
+                        _draw_sheet(training, folder / "samples" / f"step_{step.number:07d}.png")
     if writer:
         writer.close()
 
