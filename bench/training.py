@@ -63,11 +63,9 @@ VARIANTS = {
     "default": Variant("as `hubbleflow train` does it"),
     "no-starlet": Variant("no shrinkage of starlet planes", arguments={"scales": 0}),
     "quick-code": Variant("redshift's code up to 32 rad a unit instead of 8", arguments={"condition_frequency": 32.0}),
-    "strong-starlet": Variant("starlet planes in units of the noise", arguments={"strongest": 8.0}),
-    "middling-starlet": Variant("starlet planes at most 3 times as they are in x", arguments={"strongest": 3.0}),
-    "doubt": Variant("pixels count by how well they can be known", arguments={"doubt": True}),
+    "no-mean": Variant("no mean galaxy taken away first", arguments={"mean_widths": 0}),
     "numbers": Variant("through brightness, colours, size, Sersic index and axis ratio", {"conditions": ("redshift", *NUMBERS)}),
-    "numbers-doubt": Variant("both", {"conditions": ("redshift", *NUMBERS)}, {"doubt": True}),
+    "numbers-no-mean": Variant("both", {"conditions": ("redshift", *NUMBERS)}, {"mean_widths": 0}),
     "edm-noise": Variant(
         "noise levels and range of Karras et al. (ln sigma ~ N(-1.2, 1.2^2) at s = 0.5; 80)",
         arguments={"p_mean": -1.2, "p_std": 1.2, "sigma_max": 80.0},

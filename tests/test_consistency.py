@@ -172,7 +172,7 @@ def sky() -> GalaxySet:
 @pytest.fixture(scope="module")
 def teacher(sky: GalaxySet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("edm") / "model"
-    list(Training(sky, folder, Recipe(steps=3, arguments={"width": 16, "multipliers": [1, 2], "strongest": 2.0})).run())
+    list(Training(sky, folder, Recipe(steps=3, arguments={"width": 16, "multipliers": [1, 2], "scales": 2})).run())
     return folder
 
 
@@ -180,7 +180,7 @@ def test_it_starts_from_an_edm_and_draws_in_one_evaluation(sky: GalaxySet, teach
     training = Training(sky, tmp_path / "student", Recipe(model="consistency", steps=2, start=str(teacher)))
     first = Generator.load(teacher)
     arguments = training.trained.arguments
-    assert (arguments["width"], arguments["multipliers"], arguments["strongest"]) == (16, [1, 2], 2.0)
+    assert (arguments["width"], arguments["multipliers"], arguments["scales"]) == (16, [1, 2], 2)
     assert all(torch.equal(value, first.model.state_dict()[name]) for name, value in training.online.state_dict().items())
     list(training.run())
     student = Generator.load(tmp_path / "student")

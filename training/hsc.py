@@ -77,7 +77,14 @@ def recipes(road: Road, minutes: float, start: str | None) -> dict[str, Recipe]:
     """How each is trained."""
     return {
         READER: Recipe(model="redshift-density", conditions=("redshift",), minutes=minutes / 6, seed=road.seed),
-        NAME: Recipe(conditions=("redshift", "category", *NUMBERS), minutes=minutes, seed=road.seed, snapshots=SNAPSHOTS, start=start),
+        NAME: Recipe(
+            conditions=("redshift", "category", *NUMBERS),
+            minutes=minutes,
+            seed=road.seed,
+            snapshots=SNAPSHOTS,
+            start=start,
+            arguments={"p_mean": 0.0, "sigma_max": 80.0},  # the numbers say how bright a galaxy is: what is left is seen in less noise
+        ),
     }
 
 

@@ -13,12 +13,11 @@ every noise level:
     c_skip = s^2 / (sigma^2 + s^2)   c_out = sigma s / sqrt(sigma^2 + s^2)   c_in = 1 / sqrt(sigma^2 + s^2)   s = std of the data
     loss   = E_sigma,n [ (D - x)^2 / c_out^2 ],   ln sigma ~ N(P_mean, P_std^2)   (3)
 
-A network that says of each pixel what the variance e^u of its error is can be trained by the likelihood (Kendall & Gal 2017; Karras et al.
-2024 have one u a noise level):
+Where the mean m(c) = E[x | c] is known beforehand (networks/mean_galaxy.py), D is written around it: all of the above for x - m, then
 
-    loss   = E_sigma,n [ e^-u (D - x)^2 / c_out^2 + u ]                           (4)
+    D(x_t; sigma, c) = m + c_skip (x_t - m) + c_out F(c_in (x_t - m), ln(sigma) / 4, c, m)                                    (4)
 
-A pixel that nobody can know, of sky whose noise is drowned in more, then counts for little, and one of a bright galaxy for much.
+so that noise which drowns the whole galaxy leaves nothing to learn, and how bright it is was settled before the first step.
 """
 
 from __future__ import annotations
@@ -42,31 +41,36 @@ def column(values: Float[Tensor, " n"]) -> Float[Tensor, "n 1 1 1"]:
 
 
 class EdmDenoiser(nn.Module):
-    """D of eq. (2) around a network F(x, t, c).
+    """D of eq. (2) around a network F(x, t, c), or of eq. (4) around F(x, t, c, m) and a mean m(c).
 
     Args:
-        network: F; takes images, a noise code (n,) and conditions (n, k).
+        network: F; takes images, a noise code (n,), conditions (n, k) and, where there is a mean, that.
         sigma_data: standard deviation of the stretched images.
+        mean: m; learns from :meth:`mean_loss` alone.
     """
 
-    def __init__(self, network: nn.Module, sigma_data: float) -> None:
+    def __init__(self, network: nn.Module, sigma_data: float, mean: nn.Module | None = None) -> None:
         super().__init__()
         self.network: Any = network
         self.sigma_data = sigma_data
+        self.mean = mean
 
     def forward(self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"]) -> Float[Tensor, "n band y x"]:
         s, sigma_ = self.sigma_data, column(sigma)
         total = sigma_**2 + s**2
-        return s**2 / total * x_t + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * x_t, sigma.log() / 4, c).float()
+        if self.mean is None:
+            return s**2 / total * x_t + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * x_t, sigma.log() / 4, c).float()
+        m = self.middle(c)
+        rest = x_t - m
+        return m + s**2 / total * rest + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * rest, sigma.log() / 4, c, m).float()
 
-    def doubtful(
-        self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"]
-    ) -> tuple[Float[Tensor, "n band y x"], Float[Tensor, "n band y x"]]:
-        """D, and ln of the variance of D - x over c_out^2 as the network has it; of a network with doubt only."""
-        s, sigma_ = self.sigma_data, column(sigma)
-        total = sigma_**2 + s**2
-        answer, doubt = self.network.doubtful(total.rsqrt() * x_t, sigma.log() / 4, c)
-        return s**2 / total * x_t + sigma_ * s * total.rsqrt() * answer.float(), doubt
+    def middle(self, c: Float[Tensor, "n k"]) -> Tensor:
+        """What noise is added around, to start drawing from: m, or 0."""
+        return self.mean(c).detach() if self.mean is not None else c.new_zeros(())
+
+    def mean_loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
+        """Mean squared distance of galaxies from the mean of their conditions, 0 where there is none: what the mean is learned by."""
+        return ((x - self.mean(c)) ** 2).mean() if self.mean is not None else x.new_zeros(())
 
 
 def edm_loss(
@@ -76,17 +80,13 @@ def edm_loss(
     p_mean: float,
     p_std: float,
     generator: torch.Generator,
-    doubt: bool = False,
 ) -> Float[Tensor, ""]:
-    """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal; or, with doubt, eq. (4)."""
+    """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal."""
     sigma = (p_mean + p_std * torch.randn(len(x), generator=generator, device=x.device)).exp()
     noise = torch.randn(x.shape, generator=generator, device=x.device)
     s = denoiser.sigma_data
     weight = (sigma**2 + s**2) / (sigma * s) ** 2
-    if not doubt:
-        return (column(weight) * (denoiser(x + column(sigma) * noise, sigma, c) - x) ** 2).mean()
-    answer, u = denoiser.doubtful(x + column(sigma) * noise, sigma, c)
-    return (column(weight) * (answer - x) ** 2 * (-u).exp() + u).mean()
+    return (column(weight) * (denoiser(x + column(sigma) * noise, sigma, c) - x) ** 2).mean()
 
 
 def guided(

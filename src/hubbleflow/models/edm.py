@@ -1,10 +1,15 @@
-"""edm: the default generator. EDM's denoising objective (Karras et al. 2022) around the patch U-Net, on asinh-stretched flux.
+"""edm: the default generator. EDM's denoising objective (Karras et al. 2022) around a mean galaxy and the patch U-Net, on asinh-stretched
+flux.
 
-Noise levels are drawn from ln sigma ~ N(ln(2 s) + 1, 2^2), s the data's standard deviation, and galaxies from sigma = 400 down: much wider
-than the paper's N(-1.2, 1.2^2) at s = 0.5 and 80. How bright and how large a galaxy is are decided where noise drowns the whole stamp, not
-one pixel: a bright galaxy's stretched pixels y have a norm (sum y^2)^1/2 of hundreds over 5 x 64 x 64 pixels. Starting from a sigma below
-that is starting from "no galaxy here", and so the brightest and largest were missing (docs/results.md).
-Sampling is DPM-Solver++(2M), 20 steps.
+What galaxies of the same conditions look like on average, a round galaxy of as many numbers a band (networks/mean_galaxy.py), is learned
+beside the denoiser and subtracted first (diffusion eq. 4). A galaxy's brightness then is right to what its conditions say before the first
+step, instead of being found where noise drowns the whole stamp.
+
+Noise levels are drawn from ln sigma ~ N(ln(2 s) + 1, 2^2), s the data's standard deviation, and galaxies from sigma = 250 down: much wider
+than the paper's N(-1.2, 1.2^2) at s = 0.5 and 80. Where redshift alone is asked, how bright and how large a galaxy is are decided where
+noise drowns the stamp, not one pixel: a bright galaxy's stretched pixels y have a norm (sum y^2)^1/2 of hundreds over 5 x 64 x 64 pixels.
+Starting from a sigma below that is starting from "no galaxy here", and so the brightest and largest were missing (docs/results.md).
+Sampling is DPM-Solver++(3M), 20 steps, or (2M), fewer, on levels that give a Gaussian sky its width (sampling/schedules.py).
 """
 
 from __future__ import annotations
@@ -17,12 +22,16 @@ import torch
 
 from hubbleflow.diffusion import EdmDenoiser, NoiseStreams, edm_loss, guided
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
+from hubbleflow.networks.mean_galaxy import MeanGalaxy
 from hubbleflow.networks.patch_unet import PatchUNet
-from hubbleflow.sampling import follow, karras_sigmas
+from hubbleflow.sampling import follow, sigmas_for
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
+
+
+FEW = 15  # steps below which the higher order loses (bench/schedule.py)
 
 
 class Edm(GenerativeModel):
@@ -30,11 +39,12 @@ class Edm(GenerativeModel):
 
     Args:
         bands, image_size, conditions, sigma_data: see :class:`TrainingSet` (conditions as the embedding's layout).
-        width, multipliers, blocks, patch, scales, strongest: the network's size (see :class:`PatchUNet`).
+        width, multipliers, blocks, patch, scales: the network's size (see :class:`PatchUNet`).
         condition_frequency: highest frequency of a condition's code, rad a unit: above 16 a galaxy of held noise wobbled with redshift.
         p_mean, p_std: mean of ln(sigma / 2 sigma_data) and spread of ln sigma in training.
-        sigma_min, sigma_max: noise levels between which galaxies are drawn.
-        doubt: whether pixels count in the loss by how well they can be known (diffusion eq. 4).
+        sigma_min, sigma_max: noise levels between which galaxies are drawn in 20 steps.
+        mean_widths: Gaussians of r that the mean galaxy is made of; 0 for no mean.
+        rest: standard deviation of what the mean leaves over sigma_data.
     """
 
     name: ClassVar[str] = "edm"
@@ -55,17 +65,18 @@ class Edm(GenerativeModel):
         blocks: int = 1,
         patch: int = 4,
         scales: int = 3,
-        strongest: float = 1.0,
         condition_frequency: float = 8.0,
         p_mean: float = 1.0,
         p_std: float = 2.0,
-        sigma_min: float = 0.01,
-        sigma_max: float = 400.0,
-        doubt: bool = False,
+        sigma_min: float = 0.015,
+        sigma_max: float = 250.0,
+        mean_widths: int = 12,
+        rest: float = 0.5,
     ) -> None:
         super().__init__()
         self.shape = (bands, image_size, image_size)
         self.p_mean, self.p_std, self.sigma_min, self.sigma_max = p_mean + math.log(2 * sigma_data), p_std, sigma_min, sigma_max
+        s = rest * sigma_data if mean_widths else sigma_data
         network = PatchUNet(
             bands,
             image_size,
@@ -75,13 +86,11 @@ class Edm(GenerativeModel):
             blocks,
             patch=patch,
             scales=scales,
-            strongest=strongest,
             condition_frequency=condition_frequency,
-            sigma_data=sigma_data,
-            doubt=doubt,
+            mean=mean_widths > 0,
         )
-        self.doubt = doubt
-        self.denoiser = EdmDenoiser(network, sigma_data)
+        mean = MeanGalaxy(bands, image_size, tuple(conditions), mean_widths, condition_frequency=condition_frequency)
+        self.denoiser = EdmDenoiser(network, s, mean if mean_widths else None)
 
     @classmethod
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
@@ -101,8 +110,16 @@ class Edm(GenerativeModel):
         }
 
     def loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], generator: torch.Generator) -> Float[Tensor, ""]:
-        """Weighted denoising error (diffusion eq. 3)."""
-        return edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator, self.doubt)
+        """Weighted denoising error (diffusion eq. 3), and that of the mean."""
+        return edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator) + self.denoiser.mean_loss(x, c)
+
+    def middle(self, c: Float[Tensor, "n k"], guidance: float, weaker: Edm | None) -> Tensor:
+        """What galaxies are drawn around: the mean, guided as the denoiser is."""
+        mean = self.denoiser.middle(c)
+        if guidance == 1.0:
+            return mean
+        other = weaker.denoiser.middle(c) if weaker else self.denoiser.middle(torch.full_like(c, torch.nan))
+        return other + guidance * (mean - other)
 
     def sample(
         self,
@@ -118,13 +135,14 @@ class Edm(GenerativeModel):
         Args:
             c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler, 20 where not given. guidance: 1 = as trained;
             another value needs a training with dropped conditions. sampler: one of :data:`hubbleflow.sampling.SAMPLERS`; where not given,
-            "dpm++2m". weaker: by which autoguidance guides.
+            "dpm++3m", or "dpm++2m" for fewer than 15 steps. weaker: by which autoguidance guides.
 
         Raises:
             InputError: no such sampler.
         """
-        sampler = sampler or "dpm++2m"
-        sigmas = karras_sigmas(steps or self.default_steps(sampler), self.sigma_min, self.sigma_max)
+        steps = steps or self.default_steps(sampler)
+        sampler = sampler or ("dpm++3m" if steps >= FEW else "dpm++2m")
+        sigmas = sigmas_for(sampler, steps, self.sigma_min, self.sigma_max)
         streams = NoiseStreams(seeds, self.shape)
-        x = self.sigma_max * streams().to(c.device)
+        x = self.middle(c, guidance, weaker) + self.sigma_max * streams().to(c.device)
         return follow(sampler, guided(self.denoiser, c, guidance, weaker.denoiser if weaker else None), x, sigmas, streams)

@@ -13,9 +13,7 @@ zero. Three things are ours:
 *  Within a galaxy the best denoiser is another: stretched light is smooth there, its own noise small, so that nearly all that is rough is
    noise and has to go. A network on patches is slow to learn to draw a galaxy's pixels as smooth as that, and its bright galaxies came
    out speckled (bench/training.py). So it says how much of each starlet plane of x to keep, band by band, and of the mean of all bands,
-   whose structure they share: sum_j g_j w_j(x) + h_j mean w_j(x), with maps g, h of one number a patch. With w_j in units of the
-   noise in x, (1 + s^2 / sigma^2)^-1/2 (`strongest`), g = -1 takes a plane of noise away at any sigma: smoother still after a few minutes
-   of training, but the sky's noise and the largest scales are learned more slowly.
+   whose structure they share: sum_j g_j w_j(x) + h_j mean w_j(x), with maps g, h of one number a patch.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hubbleflow.networks.embedding import ConditionEmbedding, FourierFeatures
-from hubbleflow.networks.starlet import starlet
+from hubbleflow.networks.starlet import smoothed, smoothing
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -119,9 +117,7 @@ class PatchUNet(nn.Module):
         patch: pixels on a side of the patch that becomes one position.
         scales: starlet planes that are shrunk; 0 for none.
         condition_frequency: highest of a condition's code (see :class:`ConditionEmbedding`).
-        strongest: that starlet planes are multiplied by at most, to be in units of the noise: 8 from sigma = s / 8 down, 1 never.
-        sigma_data: standard deviation s of the data before it was noised and divided by sqrt(sigma^2 + s^2); t is ln(sigma) / 4.
-        doubt: whether it also learns how far off each pixel of its answer is (see :meth:`doubtful`).
+        mean: whether it is told what galaxies of these conditions look like on average, which was subtracted from x.
 
     Example:
         >>> net = PatchUNet(5, 64, (0,), width=16, multipliers=(1, 2))
@@ -141,15 +137,13 @@ class PatchUNet(nn.Module):
         patch: int = 4,
         scales: int = 3,
         condition_frequency: float = 32.0,
-        strongest: float = 1.0,
-        sigma_data: float = 0.5,
-        doubt: bool = False,
+        mean: bool = False,
     ) -> None:
         super().__init__()
         coarsest = patch * 2 ** (len(multipliers) - 1)
         if image_size % coarsest:
             raise ValueError(f"stamps of {image_size} px do not divide into {coarsest}: pad or crop them, or use fewer levels")
-        self.patch, self.scales, self.strongest, self.sigma_data = patch, scales, strongest, sigma_data
+        self.patch, self.scales = patch, scales
         size, embedding = image_size // patch, 4 * width
         self.noise_features = FourierFeatures(2 * width)
         self.embed_noise = nn.Linear(2 * width, embedding)
@@ -158,7 +152,7 @@ class PatchUNet(nn.Module):
         self.register_buffer("coordinates", coordinate_maps(size), persistent=False)
 
         channels = width * multipliers[0]
-        self.stem = nn.Conv2d(bands * patch**2 + 4, channels, 3, padding=1)
+        self.stem = nn.Conv2d(bands * (patch**2 + mean) + 4, channels, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         skips = [channels]
         for level, multiplier in enumerate(multipliers):
@@ -183,25 +177,18 @@ class PatchUNet(nn.Module):
                 size *= 2
         self.norm, self.out = group_norm(channels), zeroed(nn.Conv2d(channels, bands * patch**2, 3, padding=1))
         self.gate = zeroed(nn.Linear(embedding, 2 * bands))
+        self.register_buffer("smoothing", smoothing(image_size, scales), persistent=False)
         self.shrink = zeroed(nn.Conv2d(channels, 2 * scales * bands, 3, padding=1)) if scales else None
-        self.doubt = zeroed(nn.Conv2d(channels, bands * patch**2, 3, padding=1)) if doubt else None
 
-    def forward(self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"]) -> Float[Tensor, "n band y x"]:
-        return self._answer(x, t, c)[0]
-
-    def doubtful(
-        self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"]
-    ) -> tuple[Float[Tensor, "n band y x"], Float[Tensor, "n band y x"]]:
-        """The answer, and ln of the variance that each of its pixels is thought to be off by; a network with `doubt` only."""
-        assert self.doubt is not None
-        y, h = self._answer(x, t, c)
-        return y, F.pixel_shuffle(self.doubt(h), self.patch).float()
-
-    def _answer(self, x: Tensor, t: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """The answer and the last features that it is made of."""
+    def forward(
+        self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: Float[Tensor, "n band y x"] | None = None
+    ) -> Float[Tensor, "n band y x"]:
         embedding = self.embed(self.embed_noise(self.noise_features(t)) + self.embed_conditions(c))
         h = F.pixel_unshuffle(x, self.patch)
-        h = torch.cat([h, self.get_buffer("coordinates").expand(len(x), -1, -1, -1).to(h.dtype)], dim=1)
+        beside = [self.get_buffer("coordinates").expand(len(x), -1, -1, -1).to(h.dtype)]
+        if m is not None:
+            beside.append(F.avg_pool2d(m, self.patch).to(h.dtype))
+        h = torch.cat([h, *beside], dim=1)
         h = self.stem(h.to(memory_format=torch.channels_last))  # all that follows keeps it
         skips = [h]
         for block in self.down:
@@ -216,11 +203,19 @@ class PatchUNet(nn.Module):
         h, x = F.silu(self.norm(h.float())), x.float()
         a, b = self.gate(embedding)[:, :, None, None].chunk(2, dim=1)
         y = F.pixel_shuffle(self.out(h), self.patch).float() + a.float() * x + b.float()
-        if self.shrink is None:
-            return y, h
-        side = (x.shape[2] // self.patch, self.patch, x.shape[3] // self.patch, self.patch)  # a patch shares one number
-        per_noise = (1 + (self.sigma_data * torch.exp(-4 * t.float())) ** 2).sqrt().clamp(max=self.strongest)
-        planes = torch.stack(starlet(per_noise[:, None, None, None] * x, self.scales), dim=1)
-        planes = planes.unflatten(4, side[2:]).unflatten(3, side[:2])
-        own, common = self.shrink(h).float().unflatten(1, (2, self.scales, -1))[..., :, None, :, None].unbind(1)
-        return y + (own * planes + common * planes.mean(dim=2, keepdim=True)).sum(dim=1).flatten(4, 5).flatten(2, 3), h
+        return y if self.shrink is None else self._shrunk(y, x, self.shrink(h).float())
+
+    def _shrunk(self, y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
+        """y and the starlet planes of x, as much of each as is kept, one number a patch.
+
+        sum_j g_j w_j = sum_j (g_j - g_{j-1}) c_j: the differences are taken of the few numbers instead of the many pixels.
+        """
+        own, common = F.pad(kept.unflatten(1, (2, self.scales, -1)), (0, 0, 0, 0, 0, 0, 1, 1)).diff(dim=2).unbind(1)
+        with torch.autocast(x.device.type, enabled=False):
+            for j, c in enumerate(smoothed(x, self.get_buffer("smoothing"))):
+                y = torch.addcmul(y, self._on_pixels(own[:, j]), c)
+                y = torch.addcmul(y, self._on_pixels(common[:, j]), c.mean(dim=1, keepdim=True))
+        return y
+
+    def _on_pixels(self, maps: Tensor) -> Tensor:
+        return maps.repeat_interleave(self.patch, dim=3).repeat_interleave(self.patch, dim=2)

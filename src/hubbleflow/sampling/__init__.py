@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from hubbleflow.errors import InputError
 from hubbleflow.sampling.multistep import deis, dpm_solver_pp_2m, dpm_solver_pp_3m, ipndm, unipc
-from hubbleflow.sampling.schedules import SCHEDULES, karras_sigmas, log_snr_sigmas, vp_time_sigmas
+from hubbleflow.sampling.schedules import SCHEDULES, karras_sigmas, log_snr_sigmas, sigmas_for, vp_time_sigmas
 from hubbleflow.sampling.single_step import euler, heun
 from hubbleflow.sampling.stochastic import ancestral, edm_stochastic
 
@@ -134,6 +134,7 @@ __all__ = [
     "karras_sigmas",
     "log_snr_sigmas",
     "sampler_named",
+    "sigmas_for",
     "steps_for",
     "unipc",
     "vp_time_sigmas",

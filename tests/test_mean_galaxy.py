@@ -1,0 +1,98 @@
+"""The mean galaxy: its profiles, that it is learned, and what a denoiser around it draws."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from hubbleflow.diffusion import EdmDenoiser, edm_loss, galaxy_seeds
+from hubbleflow.models.edm import Edm
+from hubbleflow.networks.mean_galaxy import MeanGalaxy, round_profiles
+
+
+class Given(torch.nn.Module):
+    """A mean that is known: the one condition, everywhere."""
+
+    def forward(self, c: torch.Tensor) -> torch.Tensor:
+        return c[:, :1, None, None].expand(-1, 1, 8, 8)
+
+
+class Silent(torch.nn.Module):
+    """A network that says nothing."""
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
+        assert m.shape == x.shape
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.7, 4.3, 11.0])
+def test_profiles_make_round_galaxies_of_any_width(sigma: float) -> None:
+    profiles = round_profiles(64, 12)
+    axis = torch.arange(64) - 31.5
+    galaxy = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * sigma**2))
+    weights = torch.einsum("kyx,yx->k", profiles, galaxy) / 64**2
+    left = galaxy - torch.einsum("k,kyx->yx", weights, profiles)
+    assert float(left.square().mean().sqrt() / galaxy.square().mean().sqrt()) < 0.01
+
+
+def test_it_learns_what_galaxies_of_a_brightness_look_like() -> None:
+    """Galaxies as bright as they are asked to be, half of them wide and half of them high: their mean is between, and round."""
+    torch.manual_seed(0)
+    axis = torch.arange(32) - 15.5
+    y2, x2 = axis[:, None] ** 2, axis[None] ** 2
+    wide, high = torch.exp(-x2 / 60 - y2 / 20), torch.exp(-x2 / 20 - y2 / 60)
+    mean = EdmDenoiser(torch.nn.Identity(), 0.5, MeanGalaxy(1, 32, (0,), widths=8, width=32))
+    optimizer = torch.optim.Adam(mean.parameters(), 3e-3)
+    for step in range(600):
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * (1 - step / 600)
+        brightness = torch.randn(32, 1)
+        shapes = torch.where(torch.rand(32, 1, 1, 1) < 0.5, wide, high)
+        optimizer.zero_grad()
+        mean.mean_loss((2 + brightness)[:, :, None, None] * shapes, brightness).backward()
+        optimizer.step()
+    asked = torch.tensor([[-1.0], [0.0], [1.0]])
+    made = mean.middle(asked)
+    assert not made.requires_grad
+    torch.testing.assert_close(made, made.transpose(2, 3))
+    assert made[:, 0].mean((1, 2)).tolist() == pytest.approx(((2 + asked[:, 0]) * wide.mean()).tolist(), rel=0.03)
+
+
+def test_around_a_mean_a_silent_network_is_the_wiener_filter() -> None:
+    """Data N(m, s^2): D = m + c_skip (x_t - m) is the best there is, with a weighted loss of one, and nothing of it teaches the mean."""
+    denoiser, generator = EdmDenoiser(Silent(), 0.5, Given()), torch.Generator().manual_seed(0)
+    c = 3 * torch.randn(2000, 1, generator=generator)
+    x = c[:, :, None, None] + 0.5 * torch.randn(2000, 1, 8, 8, generator=generator)
+    assert float(edm_loss(denoiser, x, c, 0.0, 1.4, generator)) == pytest.approx(1.0, abs=0.02)
+    assert float(denoiser.mean_loss(x, c)) == pytest.approx(0.25, rel=0.02)
+    x_t = x[:2] + 1.0
+    torch.testing.assert_close(denoiser(x_t, torch.tensor([0.5, 0.5]), c[:2]), (x_t + c[:2, :, None, None]) / 2)
+
+
+def test_the_mean_and_the_network_learn_each_from_its_own_loss() -> None:
+    torch.manual_seed(0)
+    model = Edm(2, 16, (0,), 0.5, width=8, multipliers=(1, 2), patch=2)
+    assert model.denoiser.mean is not None
+    x, c = torch.randn(4, 2, 16, 16), torch.randn(4, 1)
+    edm_loss(model.denoiser, x, c, 0.0, 1.0, torch.Generator().manual_seed(0)).backward()
+    assert all(parameter.grad is None for parameter in model.denoiser.mean.parameters())
+    model.denoiser.mean_loss(x, c).backward()
+    assert any(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in model.denoiser.mean.parameters())
+    assert Edm(2, 16, (0,), 0.5, width=8, multipliers=(1, 2), patch=2, mean_widths=0).denoiser.mean is None
+
+
+@pytest.mark.parametrize("mean_widths", [6, 0])
+def test_an_untrained_model_draws_noise_of_its_own_width_around_the_mean(mean_widths: int) -> None:
+    """The network starts silent, so that the data it believes in are N(m(c), s^2): drawn within a per cent in twenty steps."""
+    torch.manual_seed(0)
+    model = Edm(1, 16, (0,), 0.4, width=8, multipliers=(1,), patch=2, mean_widths=mean_widths, sigma_max=80.0)
+    c = torch.full((400, 1), 0.7)
+    with torch.inference_mode():
+        drawn = model.sample(c, galaxy_seeds(0, 0, 400))
+        middle = model.denoiser.middle(c)
+    s = 0.2 if mean_widths else 0.4
+    assert (float(middle.abs().max()) > 0.05) == bool(mean_widths)
+    assert float((drawn - middle).mean()) == pytest.approx(0, abs=4 * s / math.sqrt(400 * 256))
+    assert float((drawn - middle).std()) == pytest.approx(s, rel=0.01)
