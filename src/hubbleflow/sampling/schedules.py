@@ -92,7 +92,7 @@ def sigmas_for(sampler: str, steps: int, sigma_min: float, sigma_max: float) -> 
 
     Example:
         >>> [round(s, 2) for s in sigmas_for("deis", 10, 0.02, 80.0).tolist()][-3:]
-        [0.17, 0.06, 0.0]
+        [0.28, 0.06, 0.0]
     """
     earlier = (STEPS / max(steps, 1)) ** 1.6
     earlier = max(earlier, 0.25) if sampler in EARLY else min(max(earlier, 0.25), 1.0)
