@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,12 @@ from scipy.ndimage import convolve1d
 from torch import nn
 
 from hubbleflow.networks.patch_unet import PatchUNet
-from hubbleflow.networks.starlet import smoothed, smoothing, starlet
+from hubbleflow.networks.starlet import smoothed, smoothing
+
+
+def starlet(x: torch.Tensor, scales: int) -> list[torch.Tensor]:
+    c = smoothed(x, smoothing(x.shape[-1], scales).to(x))
+    return [finer - coarser for finer, coarser in pairwise(c)]
 
 
 def test_planes_are_the_b_splines() -> None:

@@ -89,8 +89,10 @@ class Edm(GenerativeModel):
             condition_frequency=condition_frequency,
             mean=mean_widths > 0,
         )
-        mean = MeanGalaxy(bands, image_size, tuple(conditions), mean_widths, condition_frequency=condition_frequency)
-        self.denoiser = EdmDenoiser(network, s, mean if mean_widths else None)
+        mean = None
+        if mean_widths:
+            mean = MeanGalaxy(bands, image_size, tuple(conditions), mean_widths, condition_frequency=condition_frequency)
+        self.denoiser = EdmDenoiser(network, s, mean)
 
     @classmethod
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:

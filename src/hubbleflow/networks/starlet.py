@@ -12,7 +12,6 @@ pixels, tap by tap, scale by scale.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,18 +39,12 @@ def smoothing(size: int, scales: int) -> Float[Tensor, "scales size size"]:
 
 
 def smoothed(x: Float[Tensor, "n band y x"], matrices: Float[Tensor, "scales size size"]) -> list[Float[Tensor, "n band y x"]]:
-    """c_0 ... c_J of eq. (1)."""
-    return [x, *(matrix @ x @ matrix.T for matrix in matrices)]
-
-
-def starlet(x: Float[Tensor, "n band y x"], scales: int) -> list[Float[Tensor, "n band y x"]]:
-    """The planes w_0 ... w_{J-1}, finest first, J = `scales`; what is left of x when they are taken away is smooth.
+    """c_0 ... c_J of eq. (1); the planes are the differences of neighbours.
 
     Example:
         >>> x = torch.zeros(1, 1, 32, 32)
         >>> x[..., 16, 16] = 1.0
-        >>> [round(float(plane[..., 16, 16]), 3) for plane in starlet(x, 3)]
-        [0.859, 0.111, 0.022]
+        >>> [round(float(c[..., 16, 16]), 3) for c in smoothed(x, smoothing(32, 3))]
+        [1.0, 0.141, 0.03, 0.007]
     """
-    c = smoothed(x, smoothing(x.shape[-1], scales).to(x))
-    return [finer - coarser for finer, coarser in pairwise(c)]
+    return [x, *(matrix @ x @ matrix.T for matrix in matrices)]
