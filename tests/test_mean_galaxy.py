@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hubbleflow.diffusion import EdmDenoiser, edm_loss, galaxy_seeds
+from hubbleflow.errors import InputError
 from hubbleflow.models.edm import Edm
 from hubbleflow.networks.mean_galaxy import MeanGalaxy, round_profiles
 
@@ -96,3 +97,9 @@ def test_an_untrained_model_draws_noise_of_its_own_width_around_the_mean(mean_wi
     assert (float(middle.abs().max()) > 0.05) == bool(mean_widths)
     assert float((drawn - middle).mean()) == pytest.approx(0, abs=4 * s / math.sqrt(400 * 256))
     assert float((drawn - middle).std()) == pytest.approx(s, rel=0.01)
+
+
+@pytest.mark.parametrize("wrong", [{"mean_widths": -3}, {"rest": 0.0}, {"rest": -1.0}])
+def test_a_mean_that_cannot_be(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="mean_widths must not be negative and rest must be positive"):
+        Edm(2, 16, (0,), 0.5, width=8, multipliers=(1, 2), patch=2, **wrong)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from hubbleflow.diffusion import EdmDenoiser, NoiseStreams, edm_loss, guided
+from hubbleflow.errors import InputError
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
 from hubbleflow.networks.mean_galaxy import MeanGalaxy
 from hubbleflow.networks.patch_unet import PatchUNet
@@ -45,6 +46,9 @@ class Edm(GenerativeModel):
         sigma_min, sigma_max: noise levels between which galaxies are drawn in 20 steps.
         mean_widths: Gaussians of r that the mean galaxy is made of; 0 for no mean.
         rest: standard deviation of what the mean leaves over sigma_data.
+
+    Raises:
+        InputError: a mean galaxy of fewer than no Gaussians, or that leaves nothing.
     """
 
     name: ClassVar[str] = "edm"
@@ -73,6 +77,8 @@ class Edm(GenerativeModel):
         mean_widths: int = 12,
         rest: float = 0.5,
     ) -> None:
+        if mean_widths < 0 or not rest > 0:
+            raise InputError(f"mean_widths must not be negative and rest must be positive, got {mean_widths} and {rest:g}")
         super().__init__()
         self.shape = (bands, image_size, image_size)
         self.p_mean, self.p_std, self.sigma_min, self.sigma_max = p_mean + math.log(2 * sigma_data), p_std, sigma_min, sigma_max
