@@ -32,6 +32,7 @@ BINS = 5
 BOOTSTRAPS = 200
 COLOURS = ("g_r", "r_i", "i_z", "z_y")
 BLOCK = 500
+WORST = 8
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,7 @@ def main() -> None:
         *(medians_line(f"median {name.replace('_', ' - ')}, likewise (mag)", 0.03, column(name), test, made) for name in COLOURS),
     ]
     within = [result for result in report.results.values() if result.z is not None]
+    furthest = sorted(within, key=lambda result: -(result.z or 0.0))[:WORST]
     text = [
         f"{given.n:,} galaxies drawn at held-out redshifts, {len(test):,} real ones (mock) to judge by:",
         "",
@@ -191,7 +193,8 @@ def main() -> None:
         "|---|---|---|---|---|",
         *(line.row() for line in lines),
         "",
-        f"Of {len(within)} metrics {sum(result.differs for result in within)} tell the two sets apart.",
+        f"Of {len(within)} metrics {sum(result.differs for result in within)} tell the sets apart; furthest off, in standard deviations "
+        f"of real against real: {', '.join(f'`{result.name}` {result.z:.0f}' for result in furthest)}.",
     ]
     write_section(given.document, "quality", "\n".join(text))
     print("\n".join(text))
