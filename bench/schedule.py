@@ -5,7 +5,8 @@ docs/performance.md.
 
 The exact denoiser of data N(0, s^2) is s^2 / (s^2 + sigma^2) x, and where the probability flow leads is known; what a sampler of few
 steps makes of it is wrong by so many per cent. Shown is the worst of the widths that a stretched survey has: s = 0.164 is a pixel of HSC's
-sky, 0.12 one of less noise, 10 the brightness of a whole galaxy over its pixels.
+sky, 0.12 one of less noise, 10 the brightness of a whole galaxy over its pixels. `sigmas_for` fits the levels of DPM-Solver++(2M) to 21
+widths from 0.08 to 10; of those shown, only 10 is one of them.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from hubbleflow.sampling import (
     unipc,
     vp_time_sigmas,
 )
+from hubbleflow.sampling.fitted import gaussian_sigmas
 
 MEAN, STD = 0.7, 0.3
 SHARES, MEANS, STDS = (torch.tensor(v, dtype=torch.float64) for v in ((0.3, 0.5, 0.2), (-1.0, 0.4, 1.5), (0.3, 0.5, 0.2)))
@@ -471,7 +472,16 @@ def test_schedules_are_diffusers_and_ddpms() -> None:
 
 @pytest.mark.parametrize(
     ("sampler", "steps", "at_most"),
-    [("deis", 10, 0.02), ("deis", 20, 0.003), ("dpm++3m", 20, 0.008), ("dpm++2m", 10, 0.035), ("ipndm", 50, 0.002)],
+    [
+        ("deis", 10, 0.02),
+        ("deis", 20, 0.003),
+        ("dpm++3m", 20, 0.008),
+        ("dpm++2m", 6, 0.03),
+        ("dpm++2m", 10, 0.002),
+        ("dpm++2m", 20, 1e-4),
+        ("dpm++2m", 40, 0.01),
+        ("ipndm", 50, 0.002),
+    ],
 )
 def test_noise_levels_chosen_for_a_sampler_keep_the_width_of_gaussian_data(sampler: str, steps: int, at_most: float) -> None:
     """From a quiet sky's pixels to the brightness of whole galaxies; on Karras' levels twenty steps are off by up to seven per cent."""
@@ -481,6 +491,16 @@ def test_noise_levels_chosen_for_a_sampler_keep_the_width_of_gaussian_data(sampl
         x = torch.full((1, 1, 1, 1), 80.0, dtype=torch.float64)
         drawn = follow(sampler, lambda x, sigma, s=s: x * s**2 / (s**2 + sigma**2), x, levels, None)  # type: ignore[misc]
         assert drawn.item() == pytest.approx(80 * s / (s**2 + 80**2) ** 0.5, rel=at_most)
+
+
+def test_fitted_levels_are_in_order_for_any_number_of_steps_and_refuse_what_cannot_be() -> None:
+    for steps in range(1, 16):
+        levels = gaussian_sigmas(steps, 250.0, 0.08, 30.0)
+        assert len(levels) == steps + 1 and levels[0] == pytest.approx(250.0) and bool((levels.diff() < 0).all())
+    assert torch.equal(gaussian_sigmas(9, 250.0, 0.08, 30.0), gaussian_sigmas(9, 250.0, 0.08, 30.0))
+    for wrong in [(0, 80.0, 0.1, 10.0), (5, 80.0, 0.1, 80.0), (5, 80.0, 0.0, 10.0), (5, 80.0, 10.0, 1.0)]:
+        with pytest.raises(ValueError, match="at least one step|must lie in order"):
+            gaussian_sigmas(*wrong)
 
 
 # -- the denoiser and its guidance ----------------------------------------------------------------------------------------------
