@@ -25,7 +25,7 @@ ASKED = {
     "at z = 0.5": {"redshift": 0.5},
     "at z = 1.5": {"redshift": 1.5},
     "spirals of 18th magnitude": {"category": "Unbarred Tight Spiral", "i_mag": 18.0},
-    "edge-on at z = 0.2": {"category": "Edge-on with Bulge", "redshift": 0.2, "axis_ratio": 0.2},
+    "edge-on, at 45 degrees": {"category": "Edge-on with Bulge", "redshift": 0.2, "axis_ratio": 0.2, "position_angle": 45.0},
     "red, round and bright": {"category": "Round Smooth", "g_r": 1.6, "i_mag": 19.5},
 }
 

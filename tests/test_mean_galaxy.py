@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
-from hubbleflow.diffusion import EdmDenoiser, edm_loss, galaxy_seeds
+from hubbleflow.conditions import ANGLE
+from hubbleflow.diffusion import MODES_SPREAD, EdmDenoiser, edm_loss, galaxy_seeds
 from hubbleflow.errors import InputError
 from hubbleflow.models.edm import Edm
-from hubbleflow.networks.mean_galaxy import MeanGalaxy, round_profiles
+from hubbleflow.networks.mean_galaxy import MeanGalaxy, galaxy_modes, radial_profiles
 
 
 class Given(torch.nn.Module):
@@ -30,7 +31,7 @@ class Silent(torch.nn.Module):
 
 @pytest.mark.parametrize("sigma", [1.0, 1.7, 4.3, 11.0])
 def test_profiles_make_round_galaxies_of_any_width(sigma: float) -> None:
-    profiles = round_profiles(64, 12)
+    profiles = radial_profiles(64, 12, 0).float()
     axis = torch.arange(64) - 31.5
     galaxy = torch.exp(-(axis[:, None] ** 2 + axis**2) / (2 * sigma**2))
     weights = torch.einsum("kyx,yx->k", profiles, galaxy) / 64**2
@@ -59,6 +60,66 @@ def test_it_learns_what_galaxies_of_a_brightness_look_like() -> None:
     assert not made.requires_grad
     torch.testing.assert_close(made, made.transpose(2, 3))
     assert made[:, 0].mean((1, 2)).tolist() == pytest.approx(((2 + asked[:, 0]) * wide.mean()).tolist(), rel=0.03)
+
+
+def ellipses(theta: torch.Tensor, size: int = 32) -> torch.Tensor:
+    """Galaxies twice as long as wide, their major axis at theta from +x towards +y."""
+    axis = torch.arange(size) - (size - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    cos, sin = theta.cos()[:, None, None], theta.sin()[:, None, None]
+    return torch.exp(-((x * cos + y * sin) ** 2) / 48 - (y * cos - x * sin) ** 2 / 12)[:, None]
+
+
+def test_it_learns_how_galaxies_lie_and_turns_with_them() -> None:
+    torch.manual_seed(0)
+    mean = EdmDenoiser(torch.nn.Identity(), 0.5, MeanGalaxy(1, 32, (0, ANGLE), widths=8, width=32, harmonics=3))
+    assert torch.equal(mean.middle(torch.zeros(1, 2)), mean.middle(torch.zeros(1, 2)).transpose(2, 3)), "it starts round"
+    optimizer = torch.optim.Adam(mean.parameters(), 3e-3)
+    for step in range(600):
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * (1 - step / 600)
+        theta = math.pi * torch.rand(32)
+        c = torch.stack([torch.zeros(32), 2 * theta], dim=1)
+        c[torch.rand(32) < 0.3, 1] = torch.nan
+        optimizer.zero_grad()
+        mean.mean_loss(ellipses(theta), c).backward()
+        optimizer.step()
+    asked = torch.tensor([0.3, 1.2, 2.5])
+    made = mean.middle(torch.stack([torch.zeros(3), 2 * asked], dim=1))
+    assert float((made - ellipses(asked)).square().mean().sqrt()) < 0.05 * float(ellipses(asked).square().mean().sqrt())
+    turned = mean.middle(torch.stack([torch.zeros(3), 2 * (asked + math.pi / 2)], dim=1))
+    torch.testing.assert_close(turned, made.rot90(-1, (2, 3)), msg="a quarter turn from +x towards +y", atol=1e-4, rtol=1e-4)
+    unasked = mean.middle(torch.tensor([[0.0, torch.nan]]))
+    torch.testing.assert_close(unasked, unasked.transpose(2, 3))
+    assert float((unasked[0, 0] - ellipses(torch.linspace(0, math.pi, 64))[:, 0].mean(0)).abs().max()) < 0.1
+
+
+def test_modes_are_orthonormal_and_make_up_a_galaxy() -> None:
+    modes = galaxy_modes(32, 8, 2)
+    torch.testing.assert_close(modes @ modes.T, torch.eye(len(modes)), atol=1e-5, rtol=0)
+    galaxy = ellipses(torch.tensor([0.7])).flatten()
+    assert float((modes @ galaxy).square().sum() / galaxy.square().sum()) > 0.99
+
+
+def test_the_best_denoiser_stays_the_best_where_modes_count_more() -> None:
+    """Gaussian data: the Wiener filter's loss, with and without the modes, and that of denoisers next to it."""
+    modes, generator = galaxy_modes(8, 3, 1), torch.Generator().manual_seed(0)
+    x = 0.5 * torch.randn(4000, 1, 8, 8, generator=generator)
+
+    class Off(torch.nn.Module):
+        by = 0.0
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+            return self.by * x
+
+    network = Off()
+    losses = {}
+    for network.by in (-0.1, 0.0, 0.1):
+        denoiser, again = EdmDenoiser(network, 0.5), torch.Generator().manual_seed(1)
+        losses[network.by] = float(edm_loss(denoiser, x, torch.zeros(4000, 0), math.log(0.5), 0.0, again, modes, 1.0))
+    spread = MODES_SPREAD * 0.5
+    assert losses[0.0] == pytest.approx(1 + (0.25 + spread**2) / (0.25 * spread**2) * 0.125, rel=0.02)
+    assert losses[0.0] < min(losses[-0.1], losses[0.1])
 
 
 def test_around_a_mean_a_silent_network_is_the_wiener_filter() -> None:
@@ -99,7 +160,7 @@ def test_an_untrained_model_draws_noise_of_its_own_width_around_the_mean(mean_wi
     assert float((drawn - middle).std()) == pytest.approx(s, rel=0.01)
 
 
-@pytest.mark.parametrize("wrong", [{"mean_widths": -3}, {"rest": 0.0}, {"rest": -1.0}])
+@pytest.mark.parametrize("wrong", [{"mean_widths": -3}, {"mean_harmonics": -1}, {"modes_weight": -0.5}, {"rest": 0.0}, {"rest": -1.0}])
 def test_a_mean_that_cannot_be(wrong: dict[str, float]) -> None:
-    with pytest.raises(InputError, match="mean_widths must not be negative and rest must be positive"):
+    with pytest.raises(InputError, match="mean_widths, .* must not be negative and rest must be positive"):
         Edm(2, 16, (0,), 0.5, width=8, multipliers=(1, 2), patch=2, **wrong)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -104,6 +106,21 @@ def test_what_is_read_back_draws_the_same(prior: Prior) -> None:
     again = Prior.from_dict(prior.to_dict(), prior.tensors())
     one, other = (found.draw({"mag": np.array([21.0, 22.0])}, [1, 2]) for found in (prior, again))
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_column_that_stands_alone_depends_on_no_other(table: dict[str, np.ndarray]) -> None:
+    angle = np.random.default_rng(5).uniform(-90, 90, len(table["redshift"]))
+    prior = Prior.fit({**table, "position_angle": angle}, alone=["position_angle"])
+    seeds = galaxy_seeds(3, 0, 2000)
+    near = prior.draw({"redshift": np.full(2000, 0.3)}, seeds)["position_angle"]
+    far = prior.draw({"redshift": np.full(2000, 1.5)}, seeds)["position_angle"]
+    assert (near == far).all(), "a galaxy does not turn as it evolves"
+    assert np.quantile(near, [0.05, 0.5, 0.95]) == pytest.approx([-81, 0, 81], abs=5)
+    assert (prior.draw({"position_angle": np.full(5, 12.0)}, seeds[:5])["position_angle"] == 12).all()
+    again = Prior.from_dict(json.loads(json.dumps(prior.to_dict())), prior.tensors())
+    assert (again.draw({}, seeds)["position_angle"] == near).all()
+    only = Prior.fit({"position_angle": angle}, alone=["position_angle"]).draw({}, seeds)
+    assert list(only) == ["position_angle"] and abs(np.median(only["position_angle"])) < 5
 
 
 def test_fitting_twice_gives_the_same(table: dict[str, np.ndarray], prior: Prior) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbleflow.conditions import Condition, Conditions
+from hubbleflow.conditions import ANGLE, Condition, Conditions
 from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
+from hubbleflow.networks.embedding import ConditionEmbedding, ConditionNumbers
 from hubbleflow.pixel_statistics import PixelStatistics
 from hubbleflow.stretch import STRETCHES, Asinh, fit_stretch, stretch_from_dict
 from hubbleflow.survey import Survey
@@ -83,6 +85,32 @@ def test_conditions_round_trip_and_standardise() -> None:
     assert torch.isnan(conditions.encode({"category": ["spiral"]})[0, 0])
     drawn = conditions.columns[0].draw(4000, rng)
     assert np.median(drawn) == pytest.approx(np.median(columns["redshift"]), rel=0.1)
+
+
+def test_an_angle_is_that_of_an_axis() -> None:
+    """180 degrees are none; any may be asked; one that is not asked stays so however the image is turned."""
+    conditions = Conditions((Condition.fit("i_pos_angle", np.array([-90.0, 10.0, 80.0])),))
+    assert conditions.layout == (ANGLE,)
+    codes = conditions.encode({"i_pos_angle": np.array([30.0, 210.0, -150.0])})[:, 0]
+    assert codes.tolist() == pytest.approx([math.pi / 3] * 3)
+    c = torch.tensor([[0.2], [torch.nan]])
+    assert conditions.turned(c, np.array([1, 1]))[:, 0].tolist() == pytest.approx([0.2 + math.pi, math.nan], nan_ok=True)
+    assert conditions.turned(c, np.array([4, 4]))[:, 0].tolist() == pytest.approx([-0.2, math.nan], nan_ok=True)
+    assert Conditions.from_dict(json.loads(json.dumps(conditions.to_dict()))) == conditions
+    with pytest.raises(InputError, match="must be a finite number"):
+        conditions.encode({"i_pos_angle": np.array([np.nan])})
+
+
+def test_an_angle_enters_networks_as_cosine_and_sine() -> None:
+    numbers = ConditionNumbers((0, ANGLE, 3))
+    assert numbers.size == 6
+    rows = numbers(torch.tensor([[0.5, math.pi / 2, 1.0], [torch.nan] * 3]))
+    torch.testing.assert_close(rows, torch.tensor([[0.5, 0.0, 1.0, 0.0, 1.0, 0.0], [0.0] * 6]))
+    embed = ConditionEmbedding((0, ANGLE), 16)
+    torch.nn.init.normal_(embed.columns[1][1].weight)
+    codes = embed(torch.tensor([[0.5, 0.3], [0.5, 0.3 + 2 * math.pi], [0.5, 0.4]]))
+    torch.testing.assert_close(codes[0], codes[1])
+    assert not torch.allclose(codes[0], codes[2])
 
 
 def test_dropout_drops_the_stated_share() -> None:

@@ -380,11 +380,46 @@ def test_a_folder_of_other_things_is_not_written_into(sky: GalaxySet, tmp_path: 
 
 
 def test_columns_that_turn_with_the_image_need_no_augmentation(sky: GalaxySet, tmp_path: Path) -> None:
-    columns = {**sky.columns, "i_pos_angle": np.linspace(-90, 90, len(sky))}
+    columns = {**sky.columns, "i_centroid_x": np.linspace(-1, 1, len(sky)), "i_pos_angle": np.linspace(-90, 90, len(sky))}
     turned = GalaxySet(sky.images[:], sky.survey, columns)
-    with pytest.raises(InputError, match="i_pos_angle changes when an image is flipped .* --no-augment"):
-        Training(turned, tmp_path / "a", Recipe(steps=1, conditions=("i_pos_angle",), arguments=SMALL))
-    Training(turned, tmp_path / "b", Recipe(steps=1, conditions=("i_pos_angle",), arguments=SMALL, augment=False))
+    with pytest.raises(InputError, match="i_centroid_x changes when an image is flipped .* --no-augment"):
+        Training(turned, tmp_path / "a", Recipe(steps=1, conditions=("i_centroid_x",), arguments=SMALL))
+    Training(turned, tmp_path / "b", Recipe(steps=1, conditions=("i_centroid_x",), arguments=SMALL, augment=False))
+
+
+def test_a_position_angle_turns_with_the_image(sky: GalaxySet, tmp_path: Path) -> None:
+    """Galaxies along an angle of their own: in each batch the major axis measured on the image is the one that is the condition."""
+    angle = np.linspace(-85, 90, len(sky))
+    axis = np.arange(sky.image_size) - (sky.image_size - 1) / 2
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    cos, sin = (part[:, None, None] for part in (np.cos(np.radians(angle)), np.sin(np.radians(angle))))
+    ellipse = np.exp(-((x * cos + y * sin) ** 2) / 50 - (y * cos - x * sin) ** 2 / 10)
+    images = np.repeat(ellipse[:, None], len(sky.bands), axis=1).astype(np.float32)
+    galaxies = GalaxySet(images, sky.survey, {"position_angle": angle})
+    training = Training(
+        galaxies, tmp_path / "model", Recipe(steps=1, batch_size=40, dropout=0.0, conditions=("position_angle",), arguments=SMALL)
+    )
+    stretched, c, _ = training.batch(0)
+    light = training.trained.stretch.inverse(stretched).numpy()[:, 0]
+    twice = np.arctan2(2 * (light * x * y).sum((1, 2)), (light * (x**2 - y**2)).sum((1, 2)))
+    np.testing.assert_allclose(np.exp(1j * c[:, 0].numpy()), np.exp(1j * twice), atol=5e-3)
+    assert len(np.unique(np.round(np.degrees(twice) / 2))) > 30
+
+
+def test_a_training_goes_on_with_a_further_condition(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
+    """Where the new one is not asked, it draws what it drew before, to begin with."""
+    turned = sky.with_columns({"position_angle": np.linspace(-80, 80, len(sky))})
+    conditions = ("redshift", "category", "position_angle")
+    training = Training(turned, tmp_path / "model", Recipe(steps=3, conditions=conditions, start=str(folder)))
+    first, mine = Generator.load(folder).model.eval(), training.online.eval()
+    c = torch.tensor([[0.3, 1.0], [-1.0, torch.nan]])
+    x, sigma = torch.randn(2, *first.shape, generator=torch.Generator().manual_seed(0)), torch.tensor([0.5, 5.0])
+    with torch.no_grad():
+        before = first.denoiser(x, sigma, c)
+        torch.testing.assert_close(mine.denoiser(x, sigma, torch.cat([c, torch.full((2, 1), torch.nan)], dim=1)), before)
+        torch.testing.assert_close(mine.denoiser(x, sigma, torch.cat([c, torch.ones(2, 1)], dim=1)), before)
+    with pytest.raises(InputError, match="or conditioned on more"):
+        Training(turned, tmp_path / "other", Recipe(steps=3, conditions=("position_angle", "redshift", "category"), start=str(folder)))
 
 
 def test_a_log_cut_short_by_a_kill_does_not_stop_a_resume(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
@@ -425,7 +460,7 @@ def test_like_a_set_that_lacks_a_condition_the_rest_is_drawn(sky: GalaxySet, fol
 
 def test_augmentation_reaches_all_eight_symmetries_and_nothing_else() -> None:
     image = np.arange(9.0, dtype=np.float32).reshape(1, 1, 3, 3)
-    out = flipped_and_turned(np.repeat(image, 200, axis=0), np.random.default_rng(0))
+    out = flipped_and_turned(np.repeat(image, 200, axis=0), np.random.default_rng(0).integers(8, size=200))
     assert len({row.tobytes() for row in out}) == 8
     assert (np.sort(out.reshape(200, 9), axis=1) == np.arange(9)).all()
     assert (out[:, 0, 1, 1] == 4).all()

@@ -3,6 +3,7 @@
 A row of the condition tensor holds, for each column in turn,
 
     continuous   (t(v) - mean) / scale     t is log(1 + z) for redshift, log v for positive columns with a long tail, v otherwise
+    angle        2 v in radians: a galaxy turned by 180 degrees has the same major axis
     category     the class's number
     not asked    NaN
 
@@ -12,6 +13,7 @@ probability trains the unconditional model that classifier-free guidance needs; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from hubbleflow.galaxies import GalaxySet
 
 REDSHIFT_JITTER = 0.01
+ANGLE = -1  # in a layout: a column that is an angle, 2 pi and 0 being the same
+ANGLES = ("position_angle", "pos_angle")  # endings of columns that are a major axis' degrees from +x (columns) towards +y (rows)
 LONG_TAIL = 20.0  # ratio of the 99th to the 1st percentile above which a positive column is taken in the logarithm
 
 
@@ -37,7 +41,7 @@ class Condition:
 
     Attributes:
         name: the column.
-        transform: "log1p", "log", "identity" or "category".
+        transform: "log1p", "log", "identity", "angle" or "category".
         low, high: range seen in training (continuous).
         mean, scale: of the transformed training values (continuous).
         classes: names in class-number order (category).
@@ -89,6 +93,9 @@ class Condition:
                 f"(first: row {first}, {values[first]:g}): pass --skip-bad-rows, or select the others first"
             )
         low, high = float(values.min()), float(values.max())
+        if name.endswith(ANGLES):
+            quantiles = tuple(np.quantile(values, np.linspace(0, 1, 33)).tolist())
+            return cls(name, "angle", -90.0, 90.0, distribution=quantiles)
         if low == high:
             raise InputError(f"column {name!r} is {low:g} for every galaxy: there is nothing to condition on")
         if name == "redshift":
@@ -126,6 +133,8 @@ class Condition:
             raise InputError(f"{self.name} must be a finite number, got {values[~np.isfinite(values)][0]:g}")
         if self.name == "redshift" and (values < 0).any():
             raise InputError(f"a redshift cannot be negative, got {values.min():g}")
+        if self.transform == "angle":
+            return np.remainder(np.deg2rad(2 * values), 2 * np.pi).astype(np.float32)
         slack = 1e-6 * (self.high - self.low)
         outside = (values < self.low - slack) | (values > self.high + slack)
         if outside.any() and not extrapolate:
@@ -186,8 +195,8 @@ class Conditions:
 
     @property
     def layout(self) -> tuple[int, ...]:
-        """What an embedding needs to know: 0 for a continuous column, the number of classes for a category."""
-        return tuple(len(column.classes) for column in self.columns)
+        """What an embedding needs to know: 0 for a continuous column, the number of classes for a category, ANGLE for an angle."""
+        return tuple(ANGLE if column.transform == "angle" else len(column.classes) for column in self.columns)
 
     def encode(self, values: Mapping[str, Any], extrapolate: bool = False) -> Float[Tensor, "n k"]:
         """Table columns -> (n, k) tensor; a column that is not given is NaN (not asked).
@@ -216,6 +225,18 @@ class Conditions:
             if len(self.columns) > 1:  # so that any one of several conditions may be left out
                 dropped |= rng.random(dropped.shape) < dropout
             c[torch.from_numpy(dropped)] = torch.nan
+        return c
+
+    def turned(self, c: Float[Tensor, "n k"], symmetry: np.ndarray) -> Float[Tensor, "n k"]:
+        """The conditions of images under one of the square's eight symmetries each (see :func:`hubbleflow.training.flipped_and_turned`)."""
+        angles = [number for number, column in enumerate(self.columns) if column.transform == "angle"]
+        if not angles:
+            return c
+        quarters = torch.from_numpy(symmetry % 4)[:, None]
+        mirrored = torch.from_numpy(symmetry >= 4)[:, None]
+        c = c.clone()
+        turned = c[:, angles] + math.pi * quarters  # a quarter turn is half a turn of twice the angle
+        c[:, angles] = torch.where(mirrored, -turned, turned)
         return c
 
     def to_dict(self) -> dict[str, Any]:

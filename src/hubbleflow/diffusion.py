@@ -73,6 +73,9 @@ class EdmDenoiser(nn.Module):
         return ((x - self.mean(c)) ** 2).mean() if self.mean is not None else x.new_zeros(())
 
 
+MODES_SPREAD = 2.5  # standard deviation of the modes of a galaxy over that of pixels
+
+
 def edm_loss(
     denoiser: EdmDenoiser,
     x: Float[Tensor, "n band y x"],
@@ -80,13 +83,25 @@ def edm_loss(
     p_mean: float,
     p_std: float,
     generator: torch.Generator,
+    modes: Float[Tensor, "k yx"] | None = None,
+    modes_weight: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal."""
+    """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal.
+
+    With `modes`, images of unit length, their own mean square is added, `modes_weight` times: what is best in every pixel is best in every
+    sum of them, so that the minimum stays, but a network that is not yet there learns these sums first (docs/decisions/0016-position-angle.md).
+    """
     sigma = (p_mean + p_std * torch.randn(len(x), generator=generator, device=x.device)).exp()
     noise = torch.randn(x.shape, generator=generator, device=x.device)
     s = denoiser.sigma_data
     weight = (sigma**2 + s**2) / (sigma * s) ** 2
-    return (column(weight) * (denoiser(x + column(sigma) * noise, sigma, c) - x) ** 2).mean()
+    error = denoiser(x + column(sigma) * noise, sigma, c) - x
+    loss = (column(weight) * error**2).mean()
+    if modes is None or not modes_weight:
+        return loss
+    s = MODES_SPREAD * s
+    weight = (sigma**2 + s**2) / (sigma * s) ** 2
+    return loss + modes_weight * (weight[:, None, None] * (error.flatten(2) @ modes.T) ** 2).mean()
 
 
 def guided(

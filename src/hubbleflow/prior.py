@@ -10,7 +10,8 @@ again a mixture, with the Cholesky factor L of S_k and e = L^-1 (u - mu),
 
     p(u_j | u_1 .. u_j-1) = sum_k w_k' N(u_j; mu_kj + sum_i<j L_ji e_i, L_jj^2),   w_k' ~ w_k p(u_1 .. u_j-1 | k)             (2)
 
-and is drawn at a quantile of it (Rosenblatt 1952). A galaxy is its quantiles: held while redshift moves, it stays as bright and as large
+and is drawn at a quantile of it (Rosenblatt 1952). Columns that stand alone, such as a position angle, take no part in that: each is drawn
+at a quantile of its own distribution. A galaxy is its quantiles: held while redshift moves, it stays as bright and as large
 for its time as it was, and changes smoothly.
 """
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,11 +47,13 @@ class Prior:
     """The joint distribution of a table's columns.
 
     Attributes:
-        names: the columns, continuous ones first.
+        names: the columns that depend on one another, continuous ones first.
         classes: names of the classes of each category, the last columns.
         levels: quantiles of each continuous column, evenly spaced in rank.
         weight, mean, covariance: w_k, mu_k and S_k of eq. (1).
         shares: p_kj of eq. (1), one a category.
+        alone: columns that depend on no other.
+        alone_levels: their quantiles, likewise.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -68,6 +71,8 @@ class Prior:
     mean: Float64[Tensor, "k d"]
     covariance: Float64[Tensor, "k d d"]
     shares: tuple[Float64[Tensor, "k class"], ...]
+    alone: tuple[str, ...] = ()
+    alone_levels: Float64[Tensor, "a level"] = field(default_factory=lambda: torch.zeros(0, LEVELS, dtype=torch.float64))
 
     @property
     def continuous(self) -> tuple[str, ...]:
@@ -80,11 +85,15 @@ class Prior:
         return self.names[len(self.levels) :]
 
     @classmethod
-    def fit(cls, columns: Mapping[str, np.ndarray], seed: int = 0, components: int | None = None) -> Prior:
-        """Fit eq. (1) to a table: finite numbers, or text for categories; with up to 64 components where it is not said how many."""
+    def fit(cls, columns: Mapping[str, np.ndarray], seed: int = 0, components: int | None = None, alone: Sequence[str] = ()) -> Prior:
+        """Fit eq. (1) to a table: finite numbers, or text for categories; with up to 64 components where it is not said how many. Columns
+        named `alone`, numbers, are taken to depend on no other.
+        """
+        apart, n = [_levels(columns[name]) for name in alone], len(next(iter(columns.values())))
+        columns = {name: values for name, values in columns.items() if name not in alone}
         text = {name for name, values in columns.items() if np.asarray(values).dtype.kind in "UO"}
         names = [*(name for name in columns if name not in text), *(name for name in columns if name in text)]
-        rng, n = np.random.default_rng([seed, 6]), len(next(iter(columns.values())))
+        rng = np.random.default_rng([seed, 6])
         rows = np.sort(rng.permutation(n)[:MOST_ROWS])
         levels, u, classes, members = [], [], [], []
         for name in names:
@@ -94,14 +103,15 @@ class Prior:
                 classes.append(tuple(found.tolist()))
                 members.append(torch.from_numpy(member[rows]))
             else:
-                levels.append(torch.from_numpy(np.quantile(values.astype(float), np.linspace(0, 1, LEVELS))))
+                levels.append(_levels(values))
                 u.append(_gaussian(levels[-1], torch.from_numpy(values.astype(float)[rows]), torch.from_numpy(rng.random(len(rows)))))
         components = components or int(np.clip(len(rows) // ROWS_A_COMPONENT, FEWEST_COMPONENTS, MOST_COMPONENTS))
         start = torch.from_numpy(rng.permutation(len(rows))[:components])
         table = torch.stack(u, dim=1) if u else torch.zeros(len(rows), 0, dtype=torch.float64)
         mixture = _expectation_maximisation(table, members, [len(found) for found in classes], start)
         stacked = torch.stack(levels) if levels else torch.zeros(0, LEVELS, dtype=torch.float64)
-        return cls(tuple(names), tuple(classes), stacked, *mixture)
+        given = torch.stack(apart) if apart else torch.zeros(0, LEVELS, dtype=torch.float64)
+        return cls(tuple(names), tuple(classes), stacked, *mixture, tuple(alone), given)
 
     def draw(self, asked: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, np.ndarray]:
         """All columns of as many galaxies as there are seeds: those asked for as they are, the others given those.
@@ -114,12 +124,14 @@ class Prior:
             InputError: a class that there is none of.
         """
         n, d = len(seeds), len(self.levels)
-        quantile = torch.stack(
-            [torch.rand(len(self.names), generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds]
-        )
+        columns = [*self.names, *self.alone]
+        quantile = torch.stack([torch.rand(len(columns), generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds])
         log_weight = self.weight.log().expand(n, -1)
-        drawn = {name: np.asarray(values) for name, values in asked.items() if name in self.names}
-        categories = list(zip(self.categories, self.classes, self.shares, quantile[:, d:].T, strict=True))
+        drawn = {name: np.asarray(values) for name, values in asked.items() if name in columns}
+        for name, levels, q in zip(self.alone, self.alone_levels, quantile[:, len(self.names) :].T, strict=True):
+            if name not in drawn:
+                drawn[name] = _value(levels, torch.special.ndtri(q)).numpy()
+        categories = list(zip(self.categories, self.classes, self.shares, quantile[:, d : len(self.names)].T, strict=True))
         for name, classes, share, q in sorted(categories, key=lambda category: category[0] not in drawn):
             if name in drawn:
                 unknown = sorted(set(drawn[name].astype(str).tolist()) - set(classes))
@@ -144,10 +156,11 @@ class Prior:
                 drawn[name] = _value(self.levels[column], u).numpy()
             whitened[:, :, place] = (u[:, None] - centre) / width
             log_weight = log_weight - whitened[:, :, place] ** 2 / 2 - width.log()
-        return {name: drawn[name] for name in self.names}
+        return {name: drawn[name] for name in columns}
 
     def log_density(self, columns: Mapping[str, np.ndarray]) -> Float64[Tensor, " n"]:
-        """ln p(u, g) of eq. (1) for the galaxies of a table with all its columns: what two priors of one table can be compared by.
+        """ln p(u, g) of eq. (1) for the galaxies of a table with all its columns (but for those that stand alone): what two priors of one
+        table can be compared by.
 
         A class that the prior has never met has none: -inf.
         """
@@ -167,11 +180,13 @@ class Prior:
     def tensors(self) -> dict[str, Tensor]:
         """Its numbers, for a file of weights."""
         named = {"levels": self.levels, "weight": self.weight, "mean": self.mean, "covariance": self.covariance}
-        return named | {f"shares.{number}": share for number, share in enumerate(self.shares)}
+        shares = {f"shares.{number}": share for number, share in enumerate(self.shares)}
+        return named | shares | ({"alone_levels": self.alone_levels} if self.alone else {})
 
     def to_dict(self) -> dict[str, Any]:
         """Its names, JSON-able; :meth:`from_dict` puts both together."""
-        return {"names": list(self.names), "classes": [list(found) for found in self.classes]}
+        names = {"names": list(self.names), "classes": [list(found) for found in self.classes]}
+        return names | ({"alone": list(self.alone)} if self.alone else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Prior:
@@ -179,7 +194,12 @@ class Prior:
         classes = tuple(tuple(found) for found in values["classes"])
         shares = tuple(tensors[f"shares.{number}"] for number in range(len(classes)))
         levels, weight, mean, covariance = (tensors[name] for name in ("levels", "weight", "mean", "covariance"))
-        return cls(tuple(values["names"]), classes, levels, weight, mean, covariance, shares)
+        alone = (tuple(values["alone"]), tensors["alone_levels"]) if "alone" in values else ()
+        return cls(tuple(values["names"]), classes, levels, weight, mean, covariance, shares, *alone)
+
+
+def _levels(values: np.ndarray) -> Float64[Tensor, " level"]:
+    return torch.from_numpy(np.quantile(np.asarray(values, float), np.linspace(0, 1, LEVELS)))
 
 
 def _gaussian(levels: Float64[Tensor, " level"], v: Float64[Tensor, " n"], q: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:

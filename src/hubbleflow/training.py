@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 WARMUP = 100  # steps over which the learning rate rises from zero
 SAVE_EVERY = 60.0  # seconds between checkpoints, where no number of steps is given
 LOG_EVERY = 20  # steps between rows of log.jsonl
-ORIENTED = ("pos_angle", "position_angle", "centroid_x", "centroid_y", "true_x", "true_y")  # endings of columns that turn with the image
+ORIENTED = ("centroid_x", "centroid_y", "true_x", "true_y")  # endings of columns that turn with the image
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Recipe:
         arguments: constructor arguments of the model that differ from its defaults, e.g. {"width": 48}.
         skip_bad_rows: leave out galaxies whose conditions are NaN, empty or negative redshifts, instead of refusing the set.
         start: a trained model, by its folder or name (see :func:`hubbleflow.pretrained.find_model`), whose weights this one starts from:
-            to go on with one's own galaxies, or to teach a network to draw in one step.
+            to go on with one's own galaxies or with further conditions, named after its own, or to teach a network to draw in one step.
         snapshots: how often, evenly over the training, averages of the weights are kept, of which others can be made afterwards (see
             :mod:`hubbleflow.averages`).
     """
@@ -255,7 +255,8 @@ class Training:
         stretch = stretch_from_dict(json.loads(json.dumps(stretch.to_dict())))
         table = {column.name: self.columns[column.name] for column in self.conditions.columns}
         table |= {column.name: table[column.name].astype(str) for column in self.conditions.columns if column.is_category}
-        prior = Prior.fit(table, recipe.seed) if table and subclass is Generator else None
+        alone = [column.name for column in self.conditions.columns if column.transform == "angle"]  # the sky has no up
+        prior = Prior.fit(table, recipe.seed, alone=alone) if table and subclass is Generator else None
         return subclass(
             model,
             arguments,
@@ -288,13 +289,20 @@ class Training:
     def _start(self, model: Model, first: TrainedModel) -> None:
         """Give a model the averaged weights of another, which may be of another kind around the same network."""
         mine, theirs = model.state_dict(), first.model.state_dict()
-        if {name: value.shape for name, value in mine.items()} != {name: value.shape for name, value in theirs.items()}:
+        more = len(self.conditions.columns) > len(first.conditions.columns)
+        alike = self.conditions.layout[: len(first.conditions.columns)] == first.conditions.layout
+        # Further conditions have weights of their own, and a row each in a table of what stands for "not asked".
+        rows = {name: mine[name][: len(value)] if more and value.ndim else mine[name] for name, value in theirs.items() if name in mine}
+        fits = alike and all(name in rows and rows[name].shape == value.shape for name, value in theirs.items())
+        if not fits or not (more or len(mine) == len(theirs)):
             asked = ", ".join(first.conditions.names) or "nothing"
             raise InputError(
                 f"{model.name} cannot start from {self.recipe.start}, whose weights have other names or shapes: that is {first.title}, "
-                f"{len(first.survey.bands)} bands, conditioned on {asked}, and the new one must be like it"
+                f"{len(first.survey.bands)} bands, conditioned on {asked}, and the new one must be like it, or conditioned on more"
             )
-        model.load_state_dict(theirs)
+        with torch.no_grad():
+            for name, value in theirs.items():
+                rows[name].copy_(value)
 
     def _prepare(self) -> None:
         try:
@@ -405,11 +413,12 @@ class Training:
             rows[here] = self._order(int(epoch))[positions[here] % n]
         rng = np.random.default_rng([self.recipe.seed, 2, step, rank])
         images = np.nan_to_num(self.galaxies.images[rows], nan=0.0, posinf=0.0, neginf=0.0)
+        symmetry = rng.integers(8, size=len(images)) if self.recipe.augment else np.zeros(len(images), int)
         if self.recipe.augment:
-            images = flipped_and_turned(images, rng)
+            images = flipped_and_turned(images, symmetry)
         x = self.trained.stretch(torch.from_numpy(images).to(self.device))
         values = {name: values[rows] for name, values in self.columns.items()}
-        c = self.conditions.encode_training(values, rng, self.recipe.dropout or 0.0).to(self.device)
+        c = self.conditions.turned(self.conditions.encode_training(values, rng, self.recipe.dropout or 0.0), symmetry).to(self.device)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         return x, c, generator
 
@@ -504,9 +513,10 @@ def json_able(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if isinstance(value, bool | int | float | str | list | tuple | dict | NoneType)}
 
 
-def flipped_and_turned(images: Float32[np.ndarray, "n band y x"], rng: np.random.Generator) -> Float32[np.ndarray, "n band y x"]:
-    """Each image under one of the eight symmetries of the square: the sky has no up."""
-    symmetry = rng.integers(8, size=len(images))
+def flipped_and_turned(images: Float32[np.ndarray, "n band y x"], symmetry: np.ndarray) -> Float32[np.ndarray, "n band y x"]:
+    """Each image under one of the eight symmetries of the square, 0 to 7: the sky has no up. The angle of a major axis, from +x towards +y,
+    becomes that minus `symmetry` quarter turns, and from 4 on the negative of it.
+    """
     out = np.empty_like(images)
     for number in np.unique(symmetry):
         turned = np.rot90(images[symmetry == number], number % 4, axes=(-2, -1))

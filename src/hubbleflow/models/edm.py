@@ -9,7 +9,7 @@ Noise levels are drawn from ln sigma ~ N(ln(2 s) + 1, 2^2), s the data's standar
 than the paper's N(-1.2, 1.2^2) at s = 0.5 and 80. Where redshift alone is asked, how bright and how large a galaxy is are decided where
 noise drowns the stamp, not one pixel: a bright galaxy's stretched pixels y have a norm (sum y^2)^1/2 of hundreds over 5 x 64 x 64 pixels.
 Starting from a sigma below that is starting from "no galaxy here", and so the brightest and largest were missing (docs/results.md).
-Sampling is DPM-Solver++(3M), 20 steps, or (2M), fewer, on levels that give a Gaussian sky its width (sampling/schedules.py).
+Sampling is DPM-Solver++(2M) on levels that give Gaussian data their width (sampling/fitted.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from hubbleflow.diffusion import EdmDenoiser, NoiseStreams, edm_loss, guided
 from hubbleflow.errors import InputError
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
-from hubbleflow.networks.mean_galaxy import MeanGalaxy
+from hubbleflow.networks.mean_galaxy import MeanGalaxy, galaxy_modes
 from hubbleflow.networks.patch_unet import PatchUNet
 from hubbleflow.sampling import follow, sigmas_for
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-FEW = 15  # steps below which the higher order loses (bench/schedule.py)
+MODE_WIDTHS, MODE_HARMONICS = 12, 2  # of the modes that count more (mean_galaxy eq. 1)
 
 
 class Edm(GenerativeModel):
@@ -46,6 +46,8 @@ class Edm(GenerativeModel):
         sigma_min, sigma_max: noise levels between which galaxies are drawn in 20 steps.
         mean_widths: Gaussians of r that the mean galaxy is made of; 0 for no mean.
         rest: standard deviation of what the mean leaves over sigma_data.
+        mean_harmonics: orders of cosine around the centre of a mean galaxy whose position angle is asked.
+        modes_weight: of what a galaxy's brightness, size and elongation are off by, over that of all its pixels, in training.
 
     Raises:
         InputError: a mean galaxy of fewer than no Gaussians, or that leaves nothing.
@@ -76,9 +78,12 @@ class Edm(GenerativeModel):
         sigma_max: float = 250.0,
         mean_widths: int = 12,
         rest: float = 0.5,
+        mean_harmonics: int = 4,
+        modes_weight: float = 1.0,
     ) -> None:
-        if mean_widths < 0 or not rest > 0:
-            raise InputError(f"mean_widths must not be negative and rest must be positive, got {mean_widths} and {rest:g}")
+        if mean_widths < 0 or mean_harmonics < 0 or modes_weight < 0 or not rest > 0:
+            given = f"{mean_widths}, {mean_harmonics}, {modes_weight:g} and {rest:g}"
+            raise InputError(f"mean_widths, mean_harmonics and modes_weight must not be negative and rest must be positive, got {given}")
         super().__init__()
         self.shape = (bands, image_size, image_size)
         self.p_mean, self.p_std, self.sigma_min, self.sigma_max = p_mean + math.log(2 * sigma_data), p_std, sigma_min, sigma_max
@@ -97,8 +102,17 @@ class Edm(GenerativeModel):
         )
         mean = None
         if mean_widths:
-            mean = MeanGalaxy(bands, image_size, tuple(conditions), mean_widths, condition_frequency=condition_frequency)
+            mean = MeanGalaxy(
+                bands,
+                image_size,
+                tuple(conditions),
+                mean_widths,
+                condition_frequency=condition_frequency,
+                harmonics=mean_harmonics,
+            )
         self.denoiser = EdmDenoiser(network, s, mean)
+        self.modes_weight = modes_weight
+        self.register_buffer("modes", galaxy_modes(image_size, MODE_WIDTHS, MODE_HARMONICS), persistent=False)
 
     @classmethod
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
@@ -119,7 +133,8 @@ class Edm(GenerativeModel):
 
     def loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], generator: torch.Generator) -> Float[Tensor, ""]:
         """Weighted denoising error (diffusion eq. 3), and that of the mean."""
-        return edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator) + self.denoiser.mean_loss(x, c)
+        denoising = edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator, self.get_buffer("modes"), self.modes_weight)
+        return denoising + self.denoiser.mean_loss(x, c)
 
     def middle(self, c: Float[Tensor, "n k"], guidance: float, weaker: Edm | None) -> Tensor:
         """What galaxies are drawn around: the mean, guided as the denoiser is."""
@@ -143,13 +158,12 @@ class Edm(GenerativeModel):
         Args:
             c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler, 20 where not given. guidance: 1 = as trained;
             another value needs a training with dropped conditions. sampler: one of :data:`hubbleflow.sampling.SAMPLERS`; where not given,
-            "dpm++3m", or "dpm++2m" for fewer than 15 steps. weaker: by which autoguidance guides.
+            "dpm++2m". weaker: by which autoguidance guides.
 
         Raises:
             InputError: no such sampler.
         """
-        steps = steps or self.default_steps(sampler)
-        sampler = sampler or ("dpm++3m" if steps >= FEW else "dpm++2m")
+        steps, sampler = steps or self.default_steps(sampler), sampler or "dpm++2m"
         sigmas = sigmas_for(sampler, steps, self.sigma_min, self.sigma_max)
         streams = NoiseStreams(seeds, self.shape)
         x = self.middle(c, guidance, weaker) + self.sigma_max * streams().to(c.device)

@@ -34,7 +34,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hubbleflow.networks.embedding import ConditionEmbedding, FourierFeatures
-from hubbleflow.networks.patch_unet import group_norm, zeroed
+from hubbleflow.networks.patch_unet import group_norm
+from hubbleflow.networks.zeroed import zeroed
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float

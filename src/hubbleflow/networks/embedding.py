@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hubbleflow.conditions import ANGLE
+from hubbleflow.networks.zeroed import zeroed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,6 +34,14 @@ class FourierFeatures(nn.Module):
 
     def forward(self, u: Float[Tensor, " n"]) -> Float[Tensor, "n size"]:
         angles = u[:, None] * self.get_buffer("frequencies")
+        return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class AngleCode(nn.Module):
+    """(n,) angles in radians -> (n, 4): cosine and sine of them and of twice them."""
+
+    def forward(self, u: Float[Tensor, " n"]) -> Float[Tensor, "n 4"]:
+        angles = torch.stack([u, 2 * u], dim=1)
         return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
@@ -51,7 +62,7 @@ class ConditionEmbedding(nn.Module):
     """(n, k) conditions -> (n, size): the sum of one embedding a column.
 
     Args:
-        layout: one number a column: 0 for a continuous value, K >= 2 for one of K classes.
+        layout: one number a column: 0 for a continuous value, K >= 2 for one of K classes, ANGLE for an angle in radians.
         size: length of the embedding.
         highest: frequency of a value's code, in radians a unit. Standardised values lie within about +-3: 32 resolves a hundredth of
             that range, and lets what is drawn change as quickly.
@@ -67,7 +78,9 @@ class ConditionEmbedding(nn.Module):
         self.layout, self.size = tuple(layout), size
         self.columns = nn.ModuleList()
         for classes in self.layout:
-            if classes:
+            if classes == ANGLE:
+                self.columns.append(nn.Sequential(AngleCode(), zeroed(nn.Linear(4, size))))
+            elif classes:
                 self.columns.append(nn.Embedding(classes, size))
             else:
                 self.columns.append(nn.Sequential(FourierFeatures(size, 0.25, highest), nn.Linear(size, size)))
@@ -79,12 +92,13 @@ class ConditionEmbedding(nn.Module):
             value = c[:, number]
             asked = torch.isfinite(value)
             value = torch.where(asked, value, torch.zeros_like(value))
-            total = total + torch.where(asked[:, None], embed(value.long() if classes else value), self.nothing[number])
+            total = total + torch.where(asked[:, None], embed(value.long() if classes > 0 else value), self.nothing[number])
         return total
 
 
 class ConditionNumbers(nn.Module):
-    """(n, k) conditions -> (n, size) plain numbers: a continuous value as it is, one of K classes as K zeros and ones.
+    """(n, k) conditions -> (n, size) plain numbers: a continuous value as it is, one of K classes as K zeros and ones, an angle as its
+    cosine and sine.
 
     "Not asked" is all zeros, for a standardised value its mean; or, `learned`, numbers that start at -1 for a value, where no redshift is,
     and at 0 for each class.
@@ -98,20 +112,21 @@ class ConditionNumbers(nn.Module):
     def __init__(self, layout: Sequence[int], *, learned: bool = False) -> None:
         super().__init__()
         self.layout, self.learned = tuple(layout), learned
-        self.size = sum(classes or 1 for classes in self.layout)
+        self.sizes = [2 if classes == ANGLE else classes or 1 for classes in self.layout]
+        self.size = sum(self.sizes)
         # What "not asked" starts at is not part of the parameter, so that one that is zero has never been trained.
         self.nothing = nn.Parameter(torch.zeros(self.size)) if learned and self.layout else None
 
     def forward(self, c: Float[Tensor, "n k"]) -> Float[Tensor, "n size"]:
         nothing = c.new_zeros(self.size) if self.nothing is None else self.nothing
         numbers = [c.new_zeros(len(c), 0)]
-        for column, (classes, unasked) in enumerate(
-            zip(self.layout, nothing.split([classes or 1 for classes in self.layout]), strict=True)
-        ):
+        for column, (classes, unasked) in enumerate(zip(self.layout, nothing.split(self.sizes), strict=True)):
             value = c[:, column, None]
             asked = torch.isfinite(value)
             value = torch.where(asked, value, torch.zeros_like(value))
-            if classes:
+            if classes == ANGLE:
+                numbers.append(torch.where(asked, torch.cat([value.cos(), value.sin()], dim=1), unasked))
+            elif classes:
                 numbers.append(torch.where(asked, F.one_hot(value[:, 0].long(), classes).to(c), unasked))
             else:
                 numbers.append(torch.where(asked, value, unasked - 1 if self.learned else unasked))

@@ -32,7 +32,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from hubbleflow.networks.embedding import ConditionNumbers, SinusoidalCode
-from hubbleflow.networks.patch_unet import Attention, group_norm, zeroed
+from hubbleflow.networks.patch_unet import Attention, group_norm
+from hubbleflow.networks.zeroed import zeroed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

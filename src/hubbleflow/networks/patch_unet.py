@@ -18,7 +18,7 @@ zero. Three things are ours:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +26,12 @@ from torch import nn
 
 from hubbleflow.networks.embedding import ConditionEmbedding, FourierFeatures
 from hubbleflow.networks.starlet import smoothed, smoothing
+from hubbleflow.networks.zeroed import zeroed
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-Layer = TypeVar("Layer", bound=nn.Module)
 SHORT = 256  # positions up to which attention is written out: torch's fused one is made for more
 
 
@@ -39,13 +39,6 @@ def group_norm(channels: int) -> nn.GroupNorm:
     """GroupNorm with groups of at least eight channels, at most 32 groups."""
     groups = next(g for g in range(min(32, max(1, channels // 8)), 0, -1) if channels % g == 0)
     return nn.GroupNorm(groups, channels, eps=1e-5)
-
-
-def zeroed(module: Layer) -> Layer:
-    """The same module with all parameters zero: a residual branch that starts as nothing."""
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    return module
 
 
 class Attention(nn.Module):

@@ -1,11 +1,11 @@
-"""A mock galaxy in eight numbers under plain names: what a generator can be conditioned on beside redshift and kind."""
+"""A mock galaxy in nine numbers under plain names: what a generator can be conditioned on beside redshift and kind."""
 
 from __future__ import annotations
 
 from hubbleflow.galaxies import GalaxySet
 
 COLOURS = ("g_r", "r_i", "i_z", "z_y")
-NUMBERS = ("i_mag", *COLOURS, "half_light_radius", "sersic_index", "axis_ratio")
+NUMBERS = ("i_mag", *COLOURS, "half_light_radius", "sersic_index", "axis_ratio", "position_angle")
 
 
 def with_numbers(galaxies: GalaxySet) -> GalaxySet:

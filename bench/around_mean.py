@@ -1,0 +1,85 @@
+"""How far do galaxies of the same numbers lie from their mean: real ones, and drawn ones? It writes a table of docs/hsc.md.
+
+    OMP_NUM_THREADS=2 python bench/around_mean.py hsc runs/hsc/test.h5 [--n 600]
+
+A galaxy is drawn for each of TEST's (a mock sky's), with the same numbers, and both are held against the mean galaxy of these numbers, in
+the middle of the stamp, band by band. The mean offset of real ones is what the mean galaxy has wrong; drawn ones should lie around it as
+widely as real ones, and as much in all bands together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from papers import around_section, write_section
+
+from hubbleflow.counting import counting
+from hubbleflow.galaxies import GalaxySet
+from hubbleflow.generator import Generator
+from hubbleflow.models.edm import Edm
+from hubbleflow.pretrained import find_model
+from hubbleflow.report.colour import sky_sigma
+from hubbleflow.simulate.numbers import with_numbers
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "hsc.md"
+MAGNITUDES = (15.0, 20.0, 21.0, 22.0, 23.5)
+RADIUS = 4.0  # px
+
+
+def table(generator: Generator, test: GalaxySet) -> str:
+    model = generator.model
+    if not isinstance(model, Edm) or model.denoiser.mean is None:
+        raise SystemExit(f"{generator.title} has no mean galaxy: name an edm")
+    asked = {name: np.asarray(test.column(name)) for name in generator.conditions.names}
+    c = generator.conditions.encode(asked, extrapolate=True)
+    with torch.inference_mode():
+        mean = model.denoiser.middle(c)
+    with tempfile.TemporaryDirectory() as folder, counting("drawing galaxies", len(test)) as on_progress:
+        path = Path(folder) / "drawn.h5"
+        generator.generate(path, asked, seed=0, extrapolate=True, on_progress=on_progress)
+        drawn = GalaxySet.open(path).images[:]
+    axis = torch.arange(test.image_size) - (test.image_size - 1) / 2
+    middle = torch.hypot(axis[:, None], axis) < RADIUS
+    real = generator.stretch(torch.from_numpy(test.images[:]))
+    sky = torch.from_numpy(sky_sigma(real.numpy())).float()
+    made = generator.stretch(torch.from_numpy(drawn))
+    off = {name: ((x - mean)[:, :, middle].mean(2) / sky) for name, x in (("real", real), ("drawn", made))}
+    lines = [
+        f"Stretched flux within {RADIUS:g} px minus that of the mean galaxy, in standard deviations of the sky's pixels:",
+        "",
+        "| i magnitude | galaxies | mean of real, worst band | scatter, real | drawn | drawn over real | in all bands, real | drawn |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for low, high in pairwise(MAGNITUDES):
+        rows = torch.from_numpy((asked["i_mag"] >= low) & (asked["i_mag"] < high))
+        parts = {name: value[rows].numpy() for name, value in off.items()}
+        scatter = {name: float(part.std(axis=0).mean()) for name, part in parts.items()}
+        common = {name: float(part.mean(axis=1).std() / scatter[name]) for name, part in parts.items()}
+        worst = float(np.abs(parts["real"].mean(axis=0)).max())
+        numbers = f"{worst:.3f} | {scatter['real']:.3f} | {scatter['drawn']:.3f} | {scatter['drawn'] / scatter['real']:.2f}"
+        lines.append(f"| {low:g} to {high:g} | {int(rows.sum())} | {numbers} | {common['real']:.2f} | {common['drawn']:.2f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("test", type=Path)
+    parser.add_argument("--n", type=int, default=600)
+    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    given = parser.parse_args()
+    around_section(given.document, "around")
+    test = with_numbers(GalaxySet.open(given.test))
+    every = max(1, len(test) // given.n)
+    found = table(Generator.load(find_model(given.model)), test[: every * given.n : every])
+    write_section(given.document, "around", found)
+    print(found)
+
+
+if __name__ == "__main__":
+    main()
