@@ -108,19 +108,22 @@ def test_what_is_read_back_draws_the_same(prior: Prior) -> None:
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_a_column_that_stands_alone_depends_on_no_other(table: dict[str, np.ndarray]) -> None:
-    angle = np.random.default_rng(5).uniform(-90, 90, len(table["redshift"]))
-    prior = Prior.fit({**table, "position_angle": angle}, alone=["position_angle"])
+def test_columns_that_stand_apart_depend_on_no_others(table: dict[str, np.ndarray]) -> None:
+    n, rng = len(table["redshift"]), np.random.default_rng(5)
+    angle, g_seeing = rng.uniform(-90, 90, n), rng.uniform(0.5, 1.0, n)
+    columns = {**table, "position_angle": angle, "g_seeing": g_seeing, "i_seeing": 0.8 * g_seeing}
+    prior = Prior.fit(columns, apart=[["position_angle"], ["g_seeing", "i_seeing"]])
     seeds = galaxy_seeds(3, 0, 2000)
-    near = prior.draw({"redshift": np.full(2000, 0.3)}, seeds)["position_angle"]
-    far = prior.draw({"redshift": np.full(2000, 1.5)}, seeds)["position_angle"]
-    assert (near == far).all(), "a galaxy does not turn as it evolves"
-    assert np.quantile(near, [0.05, 0.5, 0.95]) == pytest.approx([-81, 0, 81], abs=5)
+    near, far = (prior.draw({"redshift": np.full(2000, z)}, seeds) for z in (0.3, 1.5))
+    assert (near["position_angle"] == far["position_angle"]).all(), "a galaxy does not turn as it evolves"
+    assert np.quantile(near["position_angle"], [0.05, 0.5, 0.95]) == pytest.approx([-81, 0, 81], abs=6)
+    assert near["i_seeing"] == pytest.approx(0.8 * near["g_seeing"]) and len(np.unique(near["g_seeing"])) > 500
+    assert abs(np.corrcoef(near["position_angle"], near["g_seeing"])[0, 1]) < 0.1
     assert (prior.draw({"position_angle": np.full(5, 12.0)}, seeds[:5])["position_angle"] == 12).all()
-    again = Prior.from_dict(json.loads(json.dumps(prior.to_dict())), prior.tensors())
-    assert (again.draw({}, seeds)["position_angle"] == near).all()
-    only = Prior.fit({"position_angle": angle}, alone=["position_angle"]).draw({}, seeds)
-    assert list(only) == ["position_angle"] and abs(np.median(only["position_angle"])) < 5
+    again = Prior.from_dict(json.loads(json.dumps(prior.to_dict())), prior.tensors()).draw({}, seeds)
+    assert (again["position_angle"] == near["position_angle"]).all()
+    only = Prior.fit({"position_angle": angle}, apart=[["position_angle"]]).draw({}, seeds)
+    assert list(only) == ["position_angle"] and abs(np.median(only["position_angle"])) < 6
 
 
 def test_fitting_twice_gives_the_same(table: dict[str, np.ndarray], prior: Prior) -> None:

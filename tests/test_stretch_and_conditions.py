@@ -90,7 +90,7 @@ def test_conditions_round_trip_and_standardise() -> None:
 def test_an_angle_is_that_of_an_axis() -> None:
     """180 degrees are none; any may be asked; one that is not asked stays so however the image is turned."""
     conditions = Conditions((Condition.fit("i_pos_angle", np.array([-90.0, 10.0, 80.0])),))
-    assert conditions.layout == (ANGLE,)
+    assert conditions.layout == (ANGLE,) and conditions.apart == (("i_pos_angle",),)
     codes = conditions.encode({"i_pos_angle": np.array([30.0, 210.0, -150.0])})[:, 0]
     assert codes.tolist() == pytest.approx([math.pi / 3] * 3)
     c = torch.tensor([[0.2], [torch.nan]])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 REDSHIFT_JITTER = 0.01
 ANGLE = -1  # in a layout: a column that is an angle, 2 pi and 0 being the same
 ANGLES = ("position_angle", "pos_angle")  # endings of columns that are a major axis' degrees from +x (columns) towards +y (rows)
+SEEING = "_seeing"  # ending of columns that are a PSF's full width at half maximum in a band
 LONG_TAIL = 20.0  # ratio of the 99th to the 1st percentile above which a positive column is taken in the logarithm
 
 
@@ -197,6 +198,12 @@ class Conditions:
     def layout(self) -> tuple[int, ...]:
         """What an embedding needs to know: 0 for a continuous column, the number of classes for a category, ANGLE for an angle."""
         return tuple(ANGLE if column.transform == "angle" else len(column.classes) for column in self.columns)
+
+    @property
+    def apart(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of columns that say how a galaxy lies or was seen, and not what it is: each angle, and the seeing of all bands."""
+        seeing = tuple(name for name in self.names if name.endswith(SEEING))
+        return (*((column.name,) for column in self.columns if column.transform == "angle"), *((seeing,) if seeing else ()))
 
     def encode(self, values: Mapping[str, Any], extrapolate: bool = False) -> Float[Tensor, "n k"]:
         """Table columns -> (n, k) tensor; a column that is not given is NaN (not asked).

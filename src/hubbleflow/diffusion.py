@@ -89,7 +89,8 @@ def edm_loss(
     """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal.
 
     With `modes`, images of unit length, their own mean square is added, `modes_weight` times: what is best in every pixel is best in every
-    sum of them, so that the minimum stays, but a network that is not yet there learns these sums first (docs/decisions/0016-position-angle.md).
+    sum of them, so that the minimum stays, but a network that is not yet there learns these sums first
+    (docs/decisions/0016-position-angle.md).
     """
     sigma = (p_mean + p_std * torch.randn(len(x), generator=generator, device=x.device)).exp()
     noise = torch.randn(x.shape, generator=generator, device=x.device)

@@ -10,16 +10,18 @@ again a mixture, with the Cholesky factor L of S_k and e = L^-1 (u - mu),
 
     p(u_j | u_1 .. u_j-1) = sum_k w_k' N(u_j; mu_kj + sum_i<j L_ji e_i, L_jj^2),   w_k' ~ w_k p(u_1 .. u_j-1 | k)             (2)
 
-and is drawn at a quantile of it (Rosenblatt 1952). Columns that stand alone, such as a position angle, take no part in that: each is drawn
-at a quantile of its own distribution. A galaxy is its quantiles: held while redshift moves, it stays as bright and as large
+and is drawn at a quantile of it (Rosenblatt 1952). A galaxy is its quantiles: held while redshift moves, it stays as bright and as large
 for its time as it was, and changes smoothly.
+
+Columns that stand apart, how a galaxy lies or was seen and not what it is, take no part in that: each group of them, a position angle, or
+the seeing of all bands, is a row of a table of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 LEVELS = 513  # of each column's distribution
 MOST_ROWS = 20_000  # that the mixture is fitted on
+MOST_APART = 2048  # rows of a group that stands apart
 ROWS_A_COMPONENT = 100  # with fewer, galaxies that it was not fitted to are less likely (bench/prior.py)
 FEWEST_COMPONENTS, MOST_COMPONENTS = 2, 64  # of one alone, the kind would not depend on redshift
 ITERATIONS = 60
@@ -52,8 +55,8 @@ class Prior:
         levels: quantiles of each continuous column, evenly spaced in rank.
         weight, mean, covariance: w_k, mu_k and S_k of eq. (1).
         shares: p_kj of eq. (1), one a category.
-        alone: columns that depend on no other.
-        alone_levels: their quantiles, likewise.
+        apart: groups of columns that depend on no others.
+        rows: what galaxies have of them, a table a group.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -71,8 +74,8 @@ class Prior:
     mean: Float64[Tensor, "k d"]
     covariance: Float64[Tensor, "k d d"]
     shares: tuple[Float64[Tensor, "k class"], ...]
-    alone: tuple[str, ...] = ()
-    alone_levels: Float64[Tensor, "a level"] = field(default_factory=lambda: torch.zeros(0, LEVELS, dtype=torch.float64))
+    apart: tuple[tuple[str, ...], ...] = ()
+    rows: tuple[Float64[Tensor, "row column"], ...] = ()
 
     @property
     def continuous(self) -> tuple[str, ...]:
@@ -85,12 +88,16 @@ class Prior:
         return self.names[len(self.levels) :]
 
     @classmethod
-    def fit(cls, columns: Mapping[str, np.ndarray], seed: int = 0, components: int | None = None, alone: Sequence[str] = ()) -> Prior:
-        """Fit eq. (1) to a table: finite numbers, or text for categories; with up to 64 components where it is not said how many. Columns
-        named `alone`, numbers, are taken to depend on no other.
+    def fit(
+        cls, columns: Mapping[str, np.ndarray], seed: int = 0, components: int | None = None, apart: Sequence[Sequence[str]] = ()
+    ) -> Prior:
+        """Fit eq. (1) to a table: finite numbers, or text for categories; with up to 64 components where it is not said how many. Numbers
+        of each group `apart` depend on one another alone.
         """
-        apart, n = [_levels(columns[name]) for name in alone], len(next(iter(columns.values())))
-        columns = {name: values for name, values in columns.items() if name not in alone}
+        n = len(next(iter(columns.values())))
+        chosen = np.sort(np.random.default_rng([seed, 7]).permutation(n)[:MOST_APART])
+        tables = [np.stack([np.asarray(columns[name], float)[chosen] for name in group], axis=1) for group in apart]
+        columns = {name: values for name, values in columns.items() if not any(name in group for group in apart)}
         text = {name for name, values in columns.items() if np.asarray(values).dtype.kind in "UO"}
         names = [*(name for name in columns if name not in text), *(name for name in columns if name in text)]
         rng = np.random.default_rng([seed, 6])
@@ -103,15 +110,16 @@ class Prior:
                 classes.append(tuple(found.tolist()))
                 members.append(torch.from_numpy(member[rows]))
             else:
-                levels.append(_levels(values))
+                levels.append(torch.from_numpy(np.quantile(values.astype(float), np.linspace(0, 1, LEVELS))))
                 u.append(_gaussian(levels[-1], torch.from_numpy(values.astype(float)[rows]), torch.from_numpy(rng.random(len(rows)))))
         components = components or int(np.clip(len(rows) // ROWS_A_COMPONENT, FEWEST_COMPONENTS, MOST_COMPONENTS))
         start = torch.from_numpy(rng.permutation(len(rows))[:components])
         table = torch.stack(u, dim=1) if u else torch.zeros(len(rows), 0, dtype=torch.float64)
         mixture = _expectation_maximisation(table, members, [len(found) for found in classes], start)
         stacked = torch.stack(levels) if levels else torch.zeros(0, LEVELS, dtype=torch.float64)
-        given = torch.stack(apart) if apart else torch.zeros(0, LEVELS, dtype=torch.float64)
-        return cls(tuple(names), tuple(classes), stacked, *mixture, tuple(alone), given)
+        # In order of the first column: of one alone, galaxies of neighbouring quantiles are alike.
+        sorted_rows = tuple(torch.from_numpy(table[np.argsort(table[:, 0], kind="stable")]) for table in tables)
+        return cls(tuple(names), tuple(classes), stacked, *mixture, tuple(tuple(group) for group in apart), sorted_rows)
 
     def draw(self, asked: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, np.ndarray]:
         """All columns of as many galaxies as there are seeds: those asked for as they are, the others given those.
@@ -124,13 +132,13 @@ class Prior:
             InputError: a class that there is none of.
         """
         n, d = len(seeds), len(self.levels)
-        columns = [*self.names, *self.alone]
-        quantile = torch.stack([torch.rand(len(columns), generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds])
+        columns, many = [*self.names, *(name for group in self.apart for name in group)], len(self.names) + len(self.apart)
+        quantile = torch.stack([torch.rand(many, generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds])
         log_weight = self.weight.log().expand(n, -1)
         drawn = {name: np.asarray(values) for name, values in asked.items() if name in columns}
-        for name, levels, q in zip(self.alone, self.alone_levels, quantile[:, len(self.names) :].T, strict=True):
-            if name not in drawn:
-                drawn[name] = _value(levels, torch.special.ndtri(q)).numpy()
+        for group, table, q in zip(self.apart, self.rows, quantile[:, len(self.names) :].T, strict=True):
+            found = table[(q * len(table)).long()]
+            drawn |= {name: values.numpy() for name, values in zip(group, found.T, strict=True) if name not in drawn}
         categories = list(zip(self.categories, self.classes, self.shares, quantile[:, d : len(self.names)].T, strict=True))
         for name, classes, share, q in sorted(categories, key=lambda category: category[0] not in drawn):
             if name in drawn:
@@ -159,7 +167,7 @@ class Prior:
         return {name: drawn[name] for name in columns}
 
     def log_density(self, columns: Mapping[str, np.ndarray]) -> Float64[Tensor, " n"]:
-        """ln p(u, g) of eq. (1) for the galaxies of a table with all its columns (but for those that stand alone): what two priors of one
+        """ln p(u, g) of eq. (1) for the galaxies of a table with all its columns (but for those that stand apart): what two priors of one
         table can be compared by.
 
         A class that the prior has never met has none: -inf.
@@ -181,12 +189,12 @@ class Prior:
         """Its numbers, for a file of weights."""
         named = {"levels": self.levels, "weight": self.weight, "mean": self.mean, "covariance": self.covariance}
         shares = {f"shares.{number}": share for number, share in enumerate(self.shares)}
-        return named | shares | ({"alone_levels": self.alone_levels} if self.alone else {})
+        return named | shares | {f"rows.{number}": rows for number, rows in enumerate(self.rows)}
 
     def to_dict(self) -> dict[str, Any]:
         """Its names, JSON-able; :meth:`from_dict` puts both together."""
         names = {"names": list(self.names), "classes": [list(found) for found in self.classes]}
-        return names | ({"alone": list(self.alone)} if self.alone else {})
+        return names | ({"apart": [list(group) for group in self.apart]} if self.apart else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Prior:
@@ -194,12 +202,9 @@ class Prior:
         classes = tuple(tuple(found) for found in values["classes"])
         shares = tuple(tensors[f"shares.{number}"] for number in range(len(classes)))
         levels, weight, mean, covariance = (tensors[name] for name in ("levels", "weight", "mean", "covariance"))
-        alone = (tuple(values["alone"]), tensors["alone_levels"]) if "alone" in values else ()
-        return cls(tuple(values["names"]), classes, levels, weight, mean, covariance, shares, *alone)
-
-
-def _levels(values: np.ndarray) -> Float64[Tensor, " level"]:
-    return torch.from_numpy(np.quantile(np.asarray(values, float), np.linspace(0, 1, LEVELS)))
+        apart = tuple(tuple(group) for group in values.get("apart", ()))
+        rows = tuple(tensors[f"rows.{number}"] for number in range(len(apart)))
+        return cls(tuple(values["names"]), classes, levels, weight, mean, covariance, shares, apart, rows)
 
 
 def _gaussian(levels: Float64[Tensor, " level"], v: Float64[Tensor, " n"], q: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:

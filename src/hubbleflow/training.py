@@ -255,8 +255,7 @@ class Training:
         stretch = stretch_from_dict(json.loads(json.dumps(stretch.to_dict())))
         table = {column.name: self.columns[column.name] for column in self.conditions.columns}
         table |= {column.name: table[column.name].astype(str) for column in self.conditions.columns if column.is_category}
-        alone = [column.name for column in self.conditions.columns if column.transform == "angle"]  # the sky has no up
-        prior = Prior.fit(table, recipe.seed, alone=alone) if table and subclass is Generator else None
+        prior = Prior.fit(table, recipe.seed, apart=self.conditions.apart) if table and subclass is Generator else None
         return subclass(
             model,
             arguments,
