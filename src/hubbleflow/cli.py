@@ -401,7 +401,7 @@ def generate(
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="dpm++2m (the default), dpm++3m, unipc, deis, ipndm, heun, euler, edm-stochastic, ancestral; the papers' "
+            help="dpm++3m (the default; dpm++2m below 15 steps), unipc, deis, ipndm, heun, euler, edm-stochastic, ancestral; the papers' "
             "DDPMs draw ancestral by default"
         ),
     ] = None,

@@ -9,7 +9,7 @@ Noise levels are drawn from ln sigma ~ N(ln(2 s) + 1, 2^2), s the data's standar
 than the paper's N(-1.2, 1.2^2) at s = 0.5 and 80. Where redshift alone is asked, how bright and how large a galaxy is are decided where
 noise drowns the stamp, not one pixel: a bright galaxy's stretched pixels y have a norm (sum y^2)^1/2 of hundreds over 5 x 64 x 64 pixels.
 Starting from a sigma below that is starting from "no galaxy here", and so the brightest and largest were missing (docs/results.md).
-Sampling is DPM-Solver++(2M) on levels that give Gaussian data their width (sampling/fitted.py).
+Sampling is DPM-Solver++(3M), 20 steps, or (2M), fewer, on levels that give Gaussian data their width (sampling/schedules.py).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+FEW = 15  # steps below which the higher order loses (bench/schedule.py)
 MODE_WIDTHS, MODE_HARMONICS = 12, 2  # of the modes that count more (mean_galaxy eq. 1)
 
 
@@ -158,12 +159,13 @@ class Edm(GenerativeModel):
         Args:
             c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler, 20 where not given. guidance: 1 = as trained;
             another value needs a training with dropped conditions. sampler: one of :data:`hubbleflow.sampling.SAMPLERS`; where not given,
-            "dpm++2m". weaker: by which autoguidance guides.
+            "dpm++3m", or "dpm++2m" for fewer than 15 steps. weaker: by which autoguidance guides.
 
         Raises:
             InputError: no such sampler.
         """
-        steps, sampler = steps or self.default_steps(sampler), sampler or "dpm++2m"
+        steps = steps or self.default_steps(sampler)
+        sampler = sampler or ("dpm++3m" if steps >= FEW else "dpm++2m")
         sigmas = sigmas_for(sampler, steps, self.sigma_min, self.sigma_max)
         streams = NoiseStreams(seeds, self.shape)
         x = self.middle(c, guidance, weaker) + self.sigma_max * streams().to(c.device)
