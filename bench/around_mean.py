@@ -1,10 +1,13 @@
 """How far do galaxies of the same numbers lie from their mean: real ones, and drawn ones? It writes a table of docs/hsc.md.
 
-    OMP_NUM_THREADS=2 python bench/around_mean.py hsc runs/hsc/test.h5 [--n 600]
+    OMP_NUM_THREADS=2 python bench/around_mean.py hsc runs/hsc/test.h5 [--reader hsc-redshift] [--n 600]
 
 A galaxy is drawn for each of TEST's (a mock sky's), with the same numbers, and both are held against the mean galaxy of these numbers, in
 the middle of the stamp, band by band. The mean offset of real ones is what the mean galaxy has wrong; drawn ones should lie around it as
 widely as real ones, and as much in all bands together.
+
+A reader of redshifts is asked, too, about both and about the mean galaxies with white noise as strong as the sky's: what it has wrong
+there, the mean has wrong, or real galaxies tell beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from papers import around_section, write_section
 from hubbleflow.counting import counting
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
+from hubbleflow.metrics.redshift_loss import GAMMA
 from hubbleflow.models.edm import Edm
+from hubbleflow.predictor import Predictor
 from hubbleflow.pretrained import find_model
 from hubbleflow.report.colour import sky_sigma
 from hubbleflow.simulate.numbers import with_numbers
@@ -31,7 +36,7 @@ MAGNITUDES = (15.0, 20.0, 21.0, 22.0, 23.5)
 RADIUS = 4.0  # px
 
 
-def table(generator: Generator, test: GalaxySet) -> str:
+def table(generator: Generator, reader: Predictor, test: GalaxySet) -> str:
     model = generator.model
     if not isinstance(model, Edm) or model.denoiser.mean is None:
         raise SystemExit(f"{generator.title} has no mean galaxy: name an edm")
@@ -63,20 +68,35 @@ def table(generator: Generator, test: GalaxySet) -> str:
         worst = float(np.abs(parts["real"].mean(axis=0)).max())
         numbers = f"{worst:.3f} | {scatter['real']:.3f} | {scatter['drawn']:.3f} | {scatter['drawn'] / scatter['real']:.2f}"
         lines.append(f"| {low:g} to {high:g} | {int(rows.sum())} | {numbers} | {common['real']:.2f} | {common['drawn']:.2f} |")
-    return "\n".join(lines)
+    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)) * sky[:, None, None]
+    blurred = generator.stretch.inverse(mean + noise, clip=True).numpy()
+    lines += [
+        "",
+        "Redshift loss by the reader, mean and its standard error:",
+        "",
+        "| real | drawn | mean galaxy and white noise |",
+        "|---|---|---|",
+    ]
+    losses = []
+    for images in (test.images[:], drawn, blurred):
+        read = reader.predict(GalaxySet(images, test.survey, {"redshift": test.redshift}))
+        loss = 1 - 1 / (1 + ((read - test.redshift) / (1 + test.redshift) / GAMMA) ** 2)
+        losses.append(f"{loss.mean():.3f} ± {loss.std() / len(loss) ** 0.5:.3f}")
+    return "\n".join([*lines, f"| {' | '.join(losses)} |"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("test", type=Path)
+    parser.add_argument("--reader", default="hsc-redshift")
     parser.add_argument("--n", type=int, default=600)
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     given = parser.parse_args()
     around_section(given.document, "around")
     test = with_numbers(GalaxySet.open(given.test))
     every = max(1, len(test) // given.n)
-    found = table(Generator.load(find_model(given.model)), test[: every * given.n : every])
+    found = table(Generator.load(find_model(given.model)), Predictor.load(find_model(given.reader)), test[: every * given.n : every])
     write_section(given.document, "around", found)
     print(found)
 
