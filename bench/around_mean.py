@@ -24,7 +24,7 @@ from papers import around_section, write_section
 from hubbleflow.counting import counting
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
-from hubbleflow.metrics.redshift_loss import GAMMA
+from hubbleflow.metrics.redshift_loss import per_galaxy_loss
 from hubbleflow.models.edm import Edm
 from hubbleflow.predictor import Predictor
 from hubbleflow.pretrained import find_model
@@ -72,7 +72,7 @@ def table(generator: Generator, reader: Predictor, test: GalaxySet) -> str:
     blurred = generator.stretch.inverse(mean + noise, clip=True).numpy()
     lines += [
         "",
-        "Redshift loss by the reader, mean and its standard error:",
+        "Redshift loss by the reader (dz over 1 + z), mean and its standard error:",
         "",
         "| real | drawn | mean galaxy and white noise |",
         "|---|---|---|",
@@ -80,7 +80,7 @@ def table(generator: Generator, reader: Predictor, test: GalaxySet) -> str:
     losses = []
     for images in (test.images[:], drawn, blurred):
         read = reader.predict(GalaxySet(images, test.survey, {"redshift": test.redshift}))
-        loss = 1 - 1 / (1 + ((read - test.redshift) / (1 + test.redshift) / GAMMA) ** 2)
+        loss = per_galaxy_loss(read, test.redshift, scaled=True)
         losses.append(f"{loss.mean():.3f} ± {loss.std() / len(loss) ** 0.5:.3f}")
     return "\n".join([*lines, f"| {' | '.join(losses)} |"])
 
@@ -94,6 +94,8 @@ def main() -> None:
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     given = parser.parse_args()
     around_section(given.document, "around")
+    if not given.test.exists():
+        raise SystemExit(f"{given.test} is not there: training/hsc.py leaves one")
     test = with_numbers(GalaxySet.open(given.test))
     every = max(1, len(test) // given.n)
     found = table(Generator.load(find_model(given.model)), Predictor.load(find_model(given.reader)), test[: every * given.n : every])

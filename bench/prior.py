@@ -20,6 +20,7 @@ import numpy as np
 from papers import around_section, write_section
 from scipy.stats import wasserstein_distance
 
+from hubbleflow.conditions import ANGLES
 from hubbleflow.diffusion import galaxy_seeds
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.prior import Prior
@@ -70,7 +71,7 @@ def distances(learn: Table, held: Table) -> list[str]:
     text.append("|---" * (BINS + 1) + "|")
     rng = np.random.default_rng(1)
     within = [[(table["redshift"] >= low) & (table["redshift"] <= high) for table in (held, drawn, learn)] for low, high in bins]
-    for name in NUMBERS:
+    for name in (name for name in NUMBERS if name in learn):
         ratios = []
         for ours, theirs, known in within:
             real, others = held[name][ours], learn[name][known]
@@ -89,7 +90,8 @@ def main() -> None:
     around_section(given.document, "prior")
     sky = with_numbers(GalaxySet.open(given.sky))
     rows = np.random.default_rng(0).permutation(len(sky))
-    table = {name: np.asarray(sky.column(name)) for name in ("redshift", "category", *NUMBERS)}
+    names = [name for name in ("redshift", "category", *NUMBERS) if not name.endswith(ANGLES)]  # angles stand apart
+    table = {name: np.asarray(sky.column(name)) for name in names}
     learn, held = ({name: values[part] for name, values in table.items()} for part in np.split(rows, [len(rows) * 4 // 5]))
     counted = f"Mean log density (of eq. 1 in `prior.py`) of {len(learn['redshift']):,} mock galaxies and {len(held['redshift']):,} others:"
     text = [

@@ -64,7 +64,7 @@ VARIANTS = {
     "no-starlet": Variant("no shrinkage of starlet planes", arguments={"scales": 0}),
     "quick-code": Variant("redshift's code up to 32 rad a unit instead of 8", arguments={"condition_frequency": 32.0}),
     "no-mean": Variant("no mean galaxy taken away first", arguments={"mean_widths": 0}),
-    "numbers": Variant("through brightness, colours, size, Sersic index and axis ratio", {"conditions": ("redshift", *NUMBERS)}),
+    "numbers": Variant("through brightness, colours, size, Sersic index and how it lies", {"conditions": ("redshift", *NUMBERS)}),
     "numbers-no-mean": Variant("both", {"conditions": ("redshift", *NUMBERS)}, {"mean_widths": 0}),
     "edm-noise": Variant(
         "noise levels and range of Karras et al. (ln sigma ~ N(-1.2, 1.2^2) at s = 0.5; 80)",

@@ -304,6 +304,10 @@ def test_a_model_of_other_conditions_is_no_start(sky: GalaxySet, folder: Path, t
         InputError, match="edm cannot start from .* other names or shapes: that is edm, 5 bands, conditioned on redshift, cat"
     ):
         Training(sky, tmp_path / "model", Recipe(steps=3, conditions=("redshift",), start=str(folder)))
+    renamed = sky.with_columns({"mass": sky.redshift, "position_angle": np.linspace(-80, 80, len(sky))})
+    for conditions in [("mass", "category"), ("mass", "category", "position_angle")]:
+        with pytest.raises(InputError, match="other names or shapes"):
+            Training(renamed, tmp_path / "model", Recipe(steps=3, conditions=conditions, start=str(folder)))
     with pytest.raises(InputError, match="other names or shapes"):
         Training(sky, tmp_path / "model", Recipe(steps=3, conditions=("redshift", "category"), start=str(folder), arguments={"width": 24}))
     assert not (tmp_path / "model").exists()

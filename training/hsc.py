@@ -4,11 +4,15 @@
     python training/hsc.py --start hsc --minutes 120       # from the weights that ship, on another sky (another --seed)
     python training/hsc.py --ship                          # into src/hubbleflow/pretrained, in float16
 
-The generator is told all of a galaxy's numbers (brightness, four colours, size, Sersic index, axis ratio) beside its redshift and kind; at
-the user's, those that are not asked for come from its prior (docs/decisions/0013-prior.md). The minutes are the generator's; the reader has
-a sixth of that. It trains anywhere: on a GPU where there is one, in as many threads as there are (OMP_NUM_THREADS), with `accelerate
-launch` on several; which length of averaging is best is chosen at the end from the snapshots (--length). How good it is says
-bench/quality.py, on galaxies that it has not seen: docs/hsc.md.
+The generator is told all of a galaxy's numbers (brightness, four colours, size, Sersic index, axis ratio, position angle) beside its
+redshift and kind; at the user's, those that are not asked for come from its prior (docs/decisions/0013-prior.md). The minutes are the
+generator's; the reader has a sixth of that. It trains anywhere: on a GPU where there is one, in as many threads as there are
+(OMP_NUM_THREADS), in several processes (docs/ranks.md; `--` keeps torchrun from what is ours):
+
+    OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -- training/hsc.py --n 120000 --start hsc --seed 6 --minutes 120
+
+Which length of averaging is best is chosen at the end from the snapshots (--length). How good it is says bench/quality.py, on galaxies
+that it has not seen, which are left in test.h5: docs/hsc.md.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from hubbleflow.measure import measure_file
 from hubbleflow.model_folder import CARD, LOG
 from hubbleflow.predictor import Predictor
 from hubbleflow.pretrained import SHELF
+from hubbleflow.ranks import Ranks
 from hubbleflow.simulate import simulate
 from hubbleflow.simulate.numbers import NUMBERS, with_numbers
 from hubbleflow.trained import TrainedModel
@@ -129,6 +134,10 @@ def main() -> None:
     if given.ship:
         ship(road, given.only, given.length)
     else:
+        ranks = Ranks.here()
+        with ranks.same_fate():
+            if ranks.is_first:
+                road.sky(), road.test()
         sky = road.sky()
         for name, recipe in recipes(road, given.minutes, given.start).items():
             if given.only in (None, name):

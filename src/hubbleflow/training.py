@@ -288,15 +288,17 @@ class Training:
     def _start(self, model: Model, first: TrainedModel) -> None:
         """Give a model the averaged weights of another, which may be of another kind around the same network."""
         mine, theirs = model.state_dict(), first.model.state_dict()
-        more = len(self.conditions.columns) > len(first.conditions.columns)
-        alike = self.conditions.layout[: len(first.conditions.columns)] == first.conditions.layout
+        known = [(column.name, column.classes) for column in first.conditions.columns]
+        asked_for = [(column.name, column.classes) for column in self.conditions.columns]
+        more, alike = len(asked_for) > len(known), asked_for[: len(known)] == known
         # Further conditions have weights of their own, and a row each in a table of what stands for "not asked".
         rows = {name: mine[name][: len(value)] if more and value.ndim else mine[name] for name, value in theirs.items() if name in mine}
         fits = alike and all(name in rows and rows[name].shape == value.shape for name, value in theirs.items())
         if not fits or not (more or len(mine) == len(theirs)):
             asked = ", ".join(first.conditions.names) or "nothing"
             raise InputError(
-                f"{model.name} cannot start from {self.recipe.start}, whose weights have other names or shapes: that is {first.title}, "
+                f"{model.name} cannot start from {self.recipe.start}, whose conditions or weights have other names or shapes: that is "
+                f"{first.title}, "
                 f"{len(first.survey.bands)} bands, conditioned on {asked}, and the new one must be like it, or conditioned on more"
             )
         with torch.no_grad():

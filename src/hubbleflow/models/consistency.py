@@ -56,7 +56,7 @@ class Consistency(Edm):
         gap_first, gap_last: g of eq. (4) at the beginning and at the end of the training.
         closer: k of eq. (4).
         last: noise level of the last of several steps.
-        edm: whatever else :class:`Edm` takes.
+        edm: whatever else :class:`Edm` takes; its `modes_weight` is for its own loss alone.
 
     Raises:
         InputError: gaps or a noise level out of order.

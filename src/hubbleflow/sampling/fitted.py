@@ -7,8 +7,8 @@ minimise
 
     sum_s e(s; sigma_1 .. sigma_N-1)^2,     s evenly in ln s from the narrowest to the widest                                     (1)
 
-found by Levenberg's and Marquardt's method from levels even in ln sigma. Ten steps of DPM-Solver++(2M) are right to 0.1 % where levels
-even in ln sigma leave 3 %, twenty to 2e-5 (bench/schedule.py).
+found by Levenberg's and Marquardt's method from levels even in ln sigma (scipy has one, but whoever draws need not have scipy). Ten steps
+of DPM-Solver++(2M) then are right to 0.02 % where levels even in ln sigma leave 3 % (bench/schedule.py).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 
 Which is best depends on the sampler and on the number of steps, and can be found without a network: the exact denoiser of Gaussian data
 leads to a galaxy, or a sky, whose standard deviation a sampler of few steps gets wrong by so many per cent (bench/schedule.py). Twenty
-steps of DPM-Solver++(2M) on Karras' levels from 400 to 0.01 make it up to 7 % too wide, ten on fitted levels (fitted.py) 0.1 %; see
+steps of DPM-Solver++(2M) on Karras' levels from 400 to 0.01 make it up to 7 % too wide, ten on fitted levels (fitted.py) 0.02 %; see
 :func:`sigmas_for`.
 """
 
