@@ -64,6 +64,7 @@ VARIANTS = {
     "no-starlet": Variant("no shrinkage of starlet planes", arguments={"scales": 0}),
     "quick-code": Variant("redshift's code up to 32 rad a unit instead of 8", arguments={"condition_frequency": 32.0}),
     "no-mean": Variant("no mean galaxy taken away first", arguments={"mean_widths": 0}),
+    "pixels-alike": Variant("a galaxy's pixel counts as one of the sky", arguments={"galaxy_weight": 0.0}),
     "numbers": Variant("through brightness, colours, size, Sersic index and how it lies", {"conditions": ("redshift", *NUMBERS)}),
     "numbers-no-mean": Variant("both", {"conditions": ("redshift", *NUMBERS)}, {"mean_widths": 0}),
     "edm-noise": Variant(

@@ -45,7 +45,7 @@ class GaussianNetwork(nn.Module):
 
 def gaussian(power: float = 0.0, **arguments: float) -> tuple[Consistency, GaussianNetwork]:
     """The model around that network."""
-    model, network = Consistency(1, SIZE, (), S, multipliers=(1,), width=8, **arguments), GaussianNetwork(power)
+    model, network = Consistency(1, SIZE, (), S, multipliers=(1,), width=8, of_bands={}, **arguments), GaussianNetwork(power)
     model.denoiser = EdmDenoiser(network, S)
     return model, network
 
@@ -156,7 +156,7 @@ def test_it_has_the_arguments_of_edm_and_its_own() -> None:
     assert {"gap_last", "last", *get_model("edm").options()} <= set(options) and len(set(options)) == len(options)
     with pytest.raises(InputError, match="no argument 'depth': it has gap_first, .*width"):
         Consistency.checked({"depth": 3})
-    at_zero = Consistency(1, SIZE, (), S, multipliers=(1,), width=8, sigma_max=80.0)
+    at_zero = Consistency(1, SIZE, (), S, multipliers=(1,), width=8, sigma_max=80.0, of_bands={})
     assert at_zero.sigma_max == 80.0
 
 

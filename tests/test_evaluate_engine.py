@@ -155,6 +155,24 @@ def test_what_measure_wrote_knows_how_it_was_measured(tmp_path: Path) -> None:
     assert evaluate(MeasuredTable(HSC, {}, numbers(60, 1)), made, progress=False, splits=3).notes[1].startswith("the two sets were not")
 
 
+def test_a_fit_through_the_psf_beside_one_through_a_guess_is_told() -> None:
+    known, unknown = sky(20, 1), sky(20, 2)
+    psf = np.zeros((3, 5, 5), np.float32)
+    psf[:, 2, 2] = 1.0
+    brings = GalaxySet(known.images, known.survey, known.columns, psf=np.repeat(psf[:1], len(HSC.bands), axis=0))
+    fitted = {"i_sersic_index": np.ones(20)}
+
+    def notes(*pair: GalaxySet, **columns: np.ndarray) -> str:
+        measured = [measure(galaxies, progress=False, recipe=RECIPE).added_to(galaxies) for galaxies in pair]
+        for galaxies in measured:
+            galaxies.measured.update(columns)
+        return " ".join(evaluate(*measured, progress=False, splits=3).notes)
+
+    assert "the real set brings its PSF and the generated one does not" in notes(brings, unknown, **fitted)
+    assert "the generated set brings its PSF and the real one does not" in notes(unknown, brings, **fitted)
+    assert "PSF" not in notes(brings, unknown) and "PSF" not in notes(known, unknown, **fitted)
+
+
 def test_two_tables_through_the_command(tmp_path: Path) -> None:
     theirs = numbers(300, 1)
     Table({"area_px": theirs.pop("i_isophotal_area"), "z": theirs.pop("redshift"), **theirs}).write(tmp_path / "real.csv")

@@ -59,6 +59,14 @@ def test_galaxies_of_the_asked_brightness_and_size(hsc: Generator) -> None:
     assert sizes[1] == pytest.approx(sizes[0], rel=0.2)
 
 
+def test_a_sharp_night_shows_small_galaxies_small(hsc: Generator) -> None:
+    seeing = np.repeat([0.48, 0.7], EACH)
+    asked = {"i_seeing": seeing, "i_mag": np.full(2 * EACH, 20.5), "half_light_radius": np.full(2 * EACH, 0.3)}
+    columns = measure(hsc.sample(asked, seed=3), progress=False, recipe=Recipe(shapes=False, sersic=False)).columns
+    sharp, blurred = (np.median(columns["i_half_light_radius"][part]) for part in (slice(EACH), slice(EACH, None)))
+    assert 1.1 < blurred / sharp < 1.6
+
+
 def test_cosmic_time_is_in_them(hsc: Generator) -> None:
     """Asked for a redshift alone: near galaxies cover more of the sky than far ones, and the reader tells which is which."""
     redshift = np.repeat([0.1, 0.5, 1.5], 3 * EACH)

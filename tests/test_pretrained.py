@@ -88,7 +88,15 @@ def test_weights_beyond_float16_are_refused_and_nothing_is_written(road: Path, t
 
 def test_six_million_parameters_fit_the_package(road: Path, tmp_path: Path) -> None:
     generator = Generator.load(road / "edm")
-    generator.arguments = {"bands": 5, "image_size": 64, "conditions": [0], "sigma_data": 0.5, "width": 56, "multipliers": [1, 2, 3]}
+    generator.arguments = {
+        "bands": 5,
+        "image_size": 64,
+        "conditions": [0],
+        "sigma_data": 0.5,
+        "width": 56,
+        "multipliers": [1, 2, 3],
+        "of_bands": {},
+    }
     generator.model = Edm(**generator.arguments)
     assert 5.8e6 < generator.n_parameters < 6.2e6
     assert sum(path.stat().st_size for path in generator.save_pretrained(tmp_path / "six").iterdir()) < LARGEST_BYTES

@@ -120,6 +120,12 @@ def test_columns_that_stand_apart_depend_on_no_others(table: dict[str, np.ndarra
     assert near["i_seeing"] == pytest.approx(0.8 * near["g_seeing"]) and len(np.unique(near["g_seeing"])) > 500
     assert abs(np.corrcoef(near["position_angle"], near["g_seeing"])[0, 1]) < 0.1
     assert (prior.draw({"position_angle": np.full(5, 12.0)}, seeds[:5])["position_angle"] == 12).all()
+    pointing = g_seeing.round(2)
+    few = Prior.fit({**table, "g_seeing": pointing, "i_seeing": 0.8 * pointing}, apart=[["g_seeing", "i_seeing"]])
+    assert len(np.unique(few.draw({"i_seeing": np.full(2000, 0.6)}, seeds)["g_seeing"])) == 16, "as many pointings, of many galaxies each"
+    sharp = prior.draw({"i_seeing": np.full(2000, 0.5)}, seeds)
+    assert (sharp["i_seeing"] == 0.5).all() and sharp["g_seeing"] == pytest.approx(0.625, abs=0.01), "other bands' as where it is so"
+    assert len(np.unique(sharp["g_seeing"])) > 10 and (sharp["redshift"] == prior.draw({}, seeds)["redshift"]).all()
     again = Prior.from_dict(json.loads(json.dumps(prior.to_dict())), prior.tensors()).draw({}, seeds)
     assert (again["position_angle"] == near["position_angle"]).all()
     only = Prior.fit({"position_angle": angle}, apart=[["position_angle"]]).draw({}, seeds)

@@ -412,7 +412,7 @@ def test_a_galaxy_is_the_same_whatever_is_drawn_beside_it(name: str) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_models_know_every_sampler(sampler: str) -> None:
     torch.manual_seed(0)
-    ours = Edm(2, 8, [0], 0.5, width=8, multipliers=[1, 2]).eval()
+    ours = Edm(2, 8, [0], 0.5, width=8, multipliers=[1, 2], of_bands={}).eval()
     papers = Lizarraga2024(2, 16, [0], None, width=8, largest=4).eval()
     c = torch.tensor([[-1.0], [0.0], [1.0]])
     with torch.no_grad():
@@ -429,7 +429,7 @@ def test_names_and_numbers() -> None:
         lambda: follow("magic", exact, x, sigmas, no_noise),
         lambda: evaluations("magic", 3),
         lambda: steps_for("magic", 3),
-        lambda: Edm(2, 8, [0], 0.5, width=8, multipliers=[1, 2]).sample(torch.zeros(1, 1), [1], sampler="magic"),
+        lambda: Edm(2, 8, [0], 0.5, width=8, multipliers=[1, 2], of_bands={}).sample(torch.zeros(1, 1), [1], sampler="magic"),
     ):
         with pytest.raises(InputError, match=r"^unknown sampler 'magic': choose one of dpm\+\+2m, dpm\+\+3m, unipc, .*, ancestral$"):
             ask()

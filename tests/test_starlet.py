@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from scipy.ndimage import convolve1d
 from torch import nn
 
-from hubbleflow.networks.patch_unet import PatchUNet
+from hubbleflow.networks.mean_galaxy import above_sky
+from hubbleflow.networks.patch_unet import BRIGHT_RATE, PatchUNet
 from hubbleflow.networks.starlet import smoothed, smoothing
 
 
@@ -59,6 +60,17 @@ def test_the_network_keeps_of_each_plane_what_it_says() -> None:
     expected = (maps[:, 0] * planes + maps[:, 1] * planes.mean(dim=2, keepdim=True)).sum(dim=1)
     torch.testing.assert_close(out, expected)
     assert float(out.detach().std()) > 0.1
+
+
+def test_more_is_kept_or_taken_where_the_mean_galaxy_is_bright() -> None:
+    net = PatchUNet(3, 16, (0,), width=8, multipliers=(1, 2), patch=2, scales=2, mean=True, sigma_data=0.2)
+    assert net.shrink_bright is not None
+    nn.init.ones_(net.shrink_bright.bias)
+    x, m = torch.randn(2, 3, 16, 16), 2 * torch.rand(2, 3, 16, 16)
+    sigma = torch.tensor([10.0, 0.02])
+    out = net(x, sigma.log() / 4, torch.zeros(2, 1), m)
+    strength = BRIGHT_RATE * torch.sqrt(1 + (0.2 / sigma) ** 2)[:, None, None, None]
+    torch.testing.assert_close(out, strength * (2 * above_sky(m)).tanh() ** 2 * sum(starlet(x, 2)))
 
 
 def test_a_network_without_planes() -> None:

@@ -422,6 +422,23 @@ def test_a_training_goes_on_with_a_further_condition(sky: GalaxySet, folder: Pat
         before = first.denoiser(x, sigma, c)
         torch.testing.assert_close(mine.denoiser(x, sigma, torch.cat([c, torch.full((2, 1), torch.nan)], dim=1)), before)
         torch.testing.assert_close(mine.denoiser(x, sigma, torch.cat([c, torch.ones(2, 1)], dim=1)), before)
+    seen = sky.with_columns({f"{band}_seeing": 0.6 + 0.1 * np.random.default_rng(0).random(len(sky)) for band in sky.bands})
+    seeing = tuple(f"{band}_seeing" for band in sky.bands)
+    told = Training(seen, tmp_path / "seen", Recipe(steps=3, conditions=("redshift", "category", *seeing), start=str(folder)))
+    before, now = first.state_dict(), told.online.state_dict()
+    kept = {name for name, value in now.items() if name in before and torch.equal(value, before[name])}
+    assert len(told.online.denoiser.mean.embed.layout) == 4, "band, its own seeing, redshift, kind"
+    assert "denoiser.network.stem.weight" in kept and not any(name.startswith("denoiser.mean.embed.columns") for name in kept)
+    told.save()
+    other = seen.with_columns({name: 1.1 * seen.column(name) + 0.01 * np.random.default_rng(1).random(len(sky)) for name in seeing})
+    same = Training(
+        other, tmp_path / "other_sky", Recipe(steps=3, conditions=("redshift", "category", *seeing), start=str(tmp_path / "seen"))
+    )
+    mean = {name: value for name, value in same.online.state_dict().items() if name.startswith("denoiser.mean.")}
+    assert told.trained.training["renewed"] == ["denoiser.mean."] and "renewed" not in same.trained.training
+    assert all(torch.equal(value, told.average.ema_model.state_dict()[name]) for name, value in mean.items()), (
+        "of other galaxies, not renewed"
+    )
     with pytest.raises(InputError, match="or conditioned on more"):
         Training(turned, tmp_path / "other", Recipe(steps=3, conditions=("position_angle", "redshift", "category"), start=str(folder)))
 

@@ -4,10 +4,11 @@
     python training/hsc.py --start hsc --minutes 120       # from the weights that ship, on another sky (another --seed)
     python training/hsc.py --ship                          # into src/hubbleflow/pretrained, in float16
 
-The generator is told all of a galaxy's numbers (brightness, four colours, size, Sersic index, axis ratio, position angle) beside its
-redshift and kind; at the user's, those that are not asked for come from its prior (docs/decisions/0013-prior.md). The minutes are the
-generator's; the reader has a sixth of that. It trains anywhere: on a GPU where there is one, in as many threads as there are
-(OMP_NUM_THREADS), in several processes (docs/ranks.md; `--` keeps torchrun from what is ours):
+The generator is told all of a galaxy's numbers (brightness, four colours, size, Sersic index, axis ratio, position angle) and each band's
+seeing beside its redshift and kind; at the user's, those that are not asked for come from its prior (docs/decisions/0013-prior.md). The
+minutes are the generator's; its mean galaxy has a twelfth of that beforehand, the reader a sixth. It trains anywhere: on
+a GPU where there is one, in as many threads as there are (OMP_NUM_THREADS), in several processes (docs/ranks.md; `--` keeps torchrun from
+what is ours):
 
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -- training/hsc.py --n 120000 --start hsc --seed 6 --minutes 120
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfile
 
@@ -27,17 +28,17 @@ from hubbleflow.averages import averaged
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.measure import measure_file
-from hubbleflow.model_folder import CARD, LOG
+from hubbleflow.model_folder import CARD, CONFIG, LOG
 from hubbleflow.predictor import Predictor
 from hubbleflow.pretrained import SHELF
 from hubbleflow.ranks import Ranks
 from hubbleflow.simulate import simulate
-from hubbleflow.simulate.numbers import NUMBERS, with_numbers
+from hubbleflow.simulate.numbers import NUMBERS, seeing_of, with_numbers
 from hubbleflow.trained import TrainedModel
 from hubbleflow.training import Recipe
 from hubbleflow.watch import train
 
-NAME, READER = "hsc", "hsc-redshift"
+NAME, MEAN, READER = "hsc", "hsc-mean", "hsc-redshift"
 SNAPSHOTS = 20
 TEST_SEED = 2  # of the galaxies to judge by, whatever was learned from
 EVERY = 15  # galaxies of a pointing's 256, so that 4,000 come from some 230 pointings
@@ -82,18 +83,23 @@ class Road:
         return GalaxySet.open(path) if path.exists() else simulate(path, n, seed=seed)
 
 
-def recipes(road: Road, minutes: float, start: str | None) -> dict[str, Recipe]:
-    """How each is trained."""
+def recipes(road: Road, sky: GalaxySet, minutes: float, start: str | None) -> dict[str, Recipe]:
+    """How each is trained, in this order: the mean galaxy first, as a generator is to draw around one that stands still."""
+    around = Recipe(
+        conditions=("redshift", "category", *NUMBERS, *seeing_of(sky)),
+        minutes=minutes,
+        seed=road.seed,
+        snapshots=SNAPSHOTS,
+        dropout=0.02,
+        start=str(road.out / MEAN),
+        # The numbers say how bright a galaxy is: what is left is seen in less noise than where redshift alone is asked.
+        arguments={"p_mean": -0.8, "sigma_max": 80.0, "mean_alone": False},
+    )
+    mean = {"minutes": minutes / 12, "batch_size": 128, "learning_rate": 2e-3, "snapshots": 0, "start": start}
     return {
         READER: Recipe(model="redshift-density", conditions=("redshift",), minutes=minutes / 6, seed=road.seed),
-        NAME: Recipe(
-            conditions=("redshift", "category", *NUMBERS),
-            minutes=minutes,
-            seed=road.seed,
-            snapshots=SNAPSHOTS,
-            start=start,
-            arguments={"p_mean": 1.0, "sigma_max": 80.0},  # the numbers say how bright a galaxy is: what is left is seen in less noise
-        ),
+        MEAN: replace(around, **mean, arguments={**around.arguments, "mean_alone": True}),
+        NAME: around,
     }
 
 
@@ -139,8 +145,9 @@ def main() -> None:
             if ranks.is_first:
                 road.sky(), road.test()
         sky = road.sky()
-        for name, recipe in recipes(road, given.minutes, given.start).items():
-            if given.only in (None, name):
+        for name, recipe in recipes(road, sky, given.minutes, given.start).items():
+            asked = given.only in (None, name) or (given.only == NAME and name == MEAN)
+            if asked and not (name == MEAN and (road.out / NAME / CONFIG).exists()):
                 train(sky, road.out / name, recipe, resume=True)
 
 

@@ -222,16 +222,15 @@ class Conditions:
         return torch.from_numpy(rows)
 
     def encode_training(self, values: Mapping[str, np.ndarray], rng: np.random.Generator, dropout: float) -> Float[Tensor, "n k"]:
-        """As :meth:`encode`, with jitter, and with all columns of a row (and each one of several) dropped with probability `dropout`."""
+        """As :meth:`encode`, with jitter, and with all columns of a row dropped with probability `dropout`. Not some of them: what is not
+        asked for comes from the prior.
+        """
         jittered = {
             column.name: column.jittered(values[column.name], rng) if column.jitter else values[column.name] for column in self.columns
         }
         c = self.encode(jittered, extrapolate=True)
         if dropout:
-            dropped = np.repeat(rng.random((len(c), 1)) < dropout, len(self.columns), axis=1)
-            if len(self.columns) > 1:  # so that any one of several conditions may be left out
-                dropped |= rng.random(dropped.shape) < dropout
-            c[torch.from_numpy(dropped)] = torch.nan
+            c[torch.from_numpy(rng.random(len(c)) < dropout)] = torch.nan
         return c
 
     def turned(self, c: Float[Tensor, "n k"], symmetry: np.ndarray) -> Float[Tensor, "n k"]:

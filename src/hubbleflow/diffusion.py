@@ -23,10 +23,13 @@ so that noise which drowns the whole galaxy leaves nothing to learn, and how bri
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+
+from hubbleflow.networks.mean_galaxy import above_sky
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -53,14 +56,17 @@ class EdmDenoiser(nn.Module):
         super().__init__()
         self.network: Any = network
         self.sigma_data = sigma_data
-        self.mean = mean
+        self.mean: Any = mean
 
-    def forward(self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"]) -> Float[Tensor, "n band y x"]:
+    def forward(
+        self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: Tensor | None = None
+    ) -> Float[Tensor, "n band y x"]:
+        """D; `m`, where the mean of these conditions is known already."""
         s, sigma_ = self.sigma_data, column(sigma)
         total = sigma_**2 + s**2
         if self.mean is None:
             return s**2 / total * x_t + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * x_t, sigma.log() / 4, c).float()
-        m = self.middle(c)
+        m = self.middle(c) if m is None else m
         rest = x_t - m
         return m + s**2 / total * rest + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * rest, sigma.log() / 4, c, m).float()
 
@@ -69,11 +75,48 @@ class EdmDenoiser(nn.Module):
         return self.mean(c).detach() if self.mean is not None else c.new_zeros(())
 
     def mean_loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
-        """Mean squared distance of galaxies from the mean of their conditions, 0 where there is none: what the mean is learned by."""
-        return ((x - self.mean(c)) ** 2).mean() if self.mean is not None else x.new_zeros(())
+        """What the mean is learned by, 0 where there is none."""
+        return self.mean.loss(x, c) if self.mean is not None else x.new_zeros(())
 
 
 MODES_SPREAD = 2.5  # standard deviation of the modes of a galaxy over that of pixels
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """What counts how much in the loss. Whatever it is, the best denoiser stays the best: weights depend on noise level and conditions
+    alone, and what is best in every pixel is best in every sum of them; but a network that is not yet there learns first what counts more.
+
+    Attributes:
+        pixels, modes: tau of pixels' and modes' errors (see :class:`hubbleflow.networks.expected_error.ExpectedError`); takes noise levels
+            and brightness.
+        images: the modes, of unit length.
+        modes_weight: of the modes.
+        galaxy_weight: g of a pixel's share (1 + g b / s)^2 of its stamp, b how bright it is. Sky's is 1.
+    """
+
+    pixels: Callable[[Tensor, Tensor], Tensor]
+    modes: Callable[[Tensor, Tensor], Tensor]
+    images: Float[Tensor, "k yx"]
+    modes_weight: float
+    galaxy_weight: float
+
+    def loss(self, error: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], mean: Tensor, s: float) -> Float[Tensor, ""]:
+        """Minus the log-likelihood of denoising errors a pixel, and a mode, in units of c_out."""
+        with torch.autocast(error.device.type, enabled=False):
+            mean = above_sky(mean.float()).expand_as(error) if mean.ndim else mean.expand_as(error)
+            share = (1 + self.galaxy_weight * mean / s) ** 2
+            share = share / share.mean(dim=(2, 3), keepdim=True)
+            tau = self.pixels(sigma, mean)
+            squared = column((sigma**2 + s**2) / (sigma * s) ** 2) * error**2
+            loss = (share * (squared * (-tau).exp() + tau)).mean()
+            if not self.modes_weight:
+                return loss
+            s = MODES_SPREAD * s
+            tau = self.modes(sigma, mean.square().mean(dim=(2, 3)).sqrt())
+            weight = (sigma**2 + s**2) / (sigma * s) ** 2
+            squared = weight[:, None] * (error.flatten(2) @ self.images.T).square().mean(dim=2)
+            return loss + self.modes_weight * (squared * (-tau).exp() + tau).mean()
 
 
 def edm_loss(
@@ -83,26 +126,18 @@ def edm_loss(
     p_mean: float,
     p_std: float,
     generator: torch.Generator,
-    modes: Float[Tensor, "k yx"] | None = None,
-    modes_weight: float = 0.0,
+    weighing: Weighing | None = None,
 ) -> Float[Tensor, ""]:
-    """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal.
-
-    With `modes`, images of unit length, their own mean square is added, `modes_weight` times: what is best in every pixel is best in every
-    sum of them, so that the minimum stays, but a network that is not yet there learns these sums first
-    (docs/decisions/0016-position-angle.md).
-    """
+    """Eq. (3): mean squared denoising error in units of c_out, at noise levels drawn from a log-normal; or weighed otherwise."""
     sigma = (p_mean + p_std * torch.randn(len(x), generator=generator, device=x.device)).exp()
     noise = torch.randn(x.shape, generator=generator, device=x.device)
     s = denoiser.sigma_data
+    mean = denoiser.middle(c)
+    error = denoiser(x + column(sigma) * noise, sigma, c, mean) - x
+    if weighing is not None:
+        return weighing.loss(error, sigma, mean, s)
     weight = (sigma**2 + s**2) / (sigma * s) ** 2
-    error = denoiser(x + column(sigma) * noise, sigma, c) - x
-    loss = (column(weight) * error**2).mean()
-    if modes is None or not modes_weight:
-        return loss
-    s = MODES_SPREAD * s
-    weight = (sigma**2 + s**2) / (sigma * s) ** 2
-    return loss + modes_weight * (weight[:, None, None] * (error.flatten(2) @ modes.T) ** 2).mean()
+    return (column(weight) * error**2).mean()
 
 
 def guided(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LEVELS = 513  # of each column's distribution
 MOST_ROWS = 20_000  # that the mixture is fitted on
 MOST_APART = 2048  # rows of a group that stands apart
+MOST_ALIKE = 16  # of them, those that are drawn from where some of its columns are asked for
 ROWS_A_COMPONENT = 100  # with fewer, galaxies that it was not fitted to are less likely (bench/prior.py)
 FEWEST_COMPONENTS, MOST_COMPONENTS = 2, 64  # of one alone, the kind would not depend on redshift
 ITERATIONS = 60
@@ -137,7 +138,7 @@ class Prior:
         log_weight = self.weight.log().expand(n, -1)
         drawn = {name: np.asarray(values) for name, values in asked.items() if name in columns}
         for group, table, q in zip(self.apart, self.rows, quantile[:, len(self.names) :].T, strict=True):
-            found = table[(q * len(table)).long()]
+            found = _rows(table, q, {place: drawn[name] for place, name in enumerate(group) if name in drawn})
             drawn |= {name: values.numpy() for name, values in zip(group, found.T, strict=True) if name not in drawn}
         categories = list(zip(self.categories, self.classes, self.shares, quantile[:, d : len(self.names)].T, strict=True))
         for name, classes, share, q in sorted(categories, key=lambda category: category[0] not in drawn):
@@ -205,6 +206,18 @@ class Prior:
         apart = tuple(tuple(group) for group in values.get("apart", ()))
         rows = tuple(tensors[f"rows.{number}"] for number in range(len(apart)))
         return cls(tuple(values["names"]), classes, levels, weight, mean, covariance, shares, apart, rows)
+
+
+def _rows(table: Float64[Tensor, "row column"], q: Float64[Tensor, " n"], asked: Mapping[int, np.ndarray]) -> Float64[Tensor, "n column"]:
+    """Rows at quantile q of all, or of those different ones that are most like what is asked of some columns."""
+    if not asked or len(asked) == table.shape[1]:
+        return table[(q * len(table)).long()]
+    table = table.unique(dim=0)  # many galaxies share a pointing
+    columns = table[:, list(asked)]
+    wanted = torch.stack([torch.from_numpy(np.asarray(values, float)) for values in asked.values()], dim=1)
+    spread = columns.std(dim=0).clamp(min=ATOM)
+    nearest = torch.cdist(wanted / spread, columns / spread).argsort(dim=1, stable=True)[:, : min(MOST_ALIKE, len(table))]
+    return table[nearest.gather(1, (q[:, None] * nearest.shape[1]).long())[:, 0]]
 
 
 def _gaussian(levels: Float64[Tensor, " level"], v: Float64[Tensor, " n"], q: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:

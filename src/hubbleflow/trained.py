@@ -166,7 +166,8 @@ class TrainedModel:
                 Prior.from_dict(config["prior"], others) if others else None,
             )
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise InputError(f"{folder} does not fit together: {str(error).splitlines()[0]}") from error
+            what = str(error).splitlines()[0]
+            raise InputError(f"{folder} does not fit together, or another version of this package trained it: {what}") from error
         return trained.to(device)
 
     @classmethod

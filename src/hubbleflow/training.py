@@ -225,9 +225,11 @@ class Training:
         stretch = fit_stretch(recipe.stretch, statistics, self.galaxies.survey)
         sigma_data = float(stretch(torch.from_numpy(statistics.sample)).std())
         kind = get_model(recipe.model)
-        known = TrainingSet(len(self.galaxies.bands), self.galaxies.image_size, self.conditions, round(sigma_data, 6))
+        bands = tuple(self.galaxies.bands)
+        known = TrainingSet(len(bands), self.galaxies.image_size, self.conditions, round(sigma_data, 6), bands)
         first = TrainedModel.load(find_model(recipe.start)) if recipe.start is not None else None
-        as_first = {name: value for name, value in first.arguments.items() if name in kind.options()} if first else {}
+        kept = kind.options().keys() - set(kind.passing)
+        as_first = {name: value for name, value in first.arguments.items() if name in kept} if first else {}
         # All of them: a folder must still open when a default has changed since.
         arguments = json_able(kind.options()) | kind.arguments_at(known, recipe.scale) | as_first | kind.checked(recipe.arguments)
         fixed = {key: value for key, value in asdict(recipe).items() if key not in ("steps", "minutes", "save_every", "start", "snapshots")}
@@ -251,7 +253,9 @@ class Training:
         model = self._dry_run(kind, arguments)
         if first is not None:
             training["start"] = first.weights_hash()
-            self._start(model, first)
+            renewed = model.renewed(arguments, first.arguments)
+            training |= {"renewed": list(renewed)} if renewed else {}
+            self._start(model, first, renewed)
         stretch = stretch_from_dict(json.loads(json.dumps(stretch.to_dict())))
         table = {column.name: self.columns[column.name] for column in self.conditions.columns}
         table |= {column.name: table[column.name].astype(str) for column in self.conditions.columns if column.is_category}
@@ -285,12 +289,13 @@ class Training:
             ) from error
         return model
 
-    def _start(self, model: Model, first: TrainedModel) -> None:
-        """Give a model the averaged weights of another, which may be of another kind around the same network."""
+    def _start(self, model: Model, first: TrainedModel, renewed: tuple[str, ...]) -> None:
+        """Give a model the averaged weights of another, maybe of another kind around the same network, but for those that begin anew."""
         mine, theirs = model.state_dict(), first.model.state_dict()
         known = [(column.name, column.classes) for column in first.conditions.columns]
         asked_for = [(column.name, column.classes) for column in self.conditions.columns]
         more, alike = len(asked_for) > len(known), asked_for[: len(known)] == known
+        mine, theirs = ({name: v for name, v in weights.items() if not name.startswith(renewed)} for weights in (mine, theirs))
         # Further conditions have weights of their own, and a row each in a table of what stands for "not asked".
         rows = {name: mine[name][: len(value)] if more and value.ndim else mine[name] for name, value in theirs.items() if name in mine}
         fits = alike and all(name in rows and rows[name].shape == value.shape for name, value in theirs.items())
@@ -331,7 +336,7 @@ class Training:
         if self.ranks.number > 1:
             # A convolution of 1 x 1 pixel gives the same numbers with other strides, of which torch's DistributedDataParallel would warn.
             for weight in model.parameters():
-                if weight.ndim == 4 and weight.shape[2:] == (1, 1):
+                if weight.requires_grad and weight.ndim == 4 and weight.shape[2:] == (1, 1):
                     weight.register_hook(lambda gradient: gradient.flatten().view(gradient.shape))
         self.online = model
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)

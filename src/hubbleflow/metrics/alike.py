@@ -69,7 +69,19 @@ def measured_alike(real: Galaxies, generated: Galaxies, streaming: Streaming) ->
     if real.recipe != generated.recipe:  # one brought columns of another recipe than ours of today
         notes = ("one set had been measured by another recipe than this version's, so both were measured again",)
         real, generated = streaming.measured(real, "real", RECIPE), streaming.measured(generated, "generated", RECIPE)
-    return real, generated, notes
+    return real, generated, (*notes, *_psf_notes(real, generated))
+
+
+def _psf_notes(real: GalaxySet, generated: GalaxySet) -> tuple[str, ...]:
+    """That Sersic profiles are not alike where one side's were fitted through its PSF and the other's through a guess."""
+    fitted = all(f"{galaxies.survey.reference_band}_sersic_index" in galaxies.measured for galaxies in (real, generated))
+    if not fitted or (real.psf is None) == (generated.psf is None):
+        return ()
+    names = ("real", "generated") if generated.psf is None else ("generated", "real")
+    return (
+        f"the {names[0]} set brings its PSF and the {names[1]} one does not: Sersic profiles were fitted through it on one side, through "
+        "the survey's stated seeing on the other, and differ by that, too; to compare them, measure both without",
+    )
 
 
 def _beside_a_table(real: Galaxies, generated: Galaxies, streaming: Streaming) -> tuple[Galaxies, Galaxies, tuple[str, ...]]:

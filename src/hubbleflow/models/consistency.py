@@ -56,7 +56,7 @@ class Consistency(Edm):
         gap_first, gap_last: g of eq. (4) at the beginning and at the end of the training.
         closer: k of eq. (4).
         last: noise level of the last of several steps.
-        edm: whatever else :class:`Edm` takes; its `modes_weight` is for its own loss alone.
+        edm: whatever else :class:`Edm` takes; `modes_weight`, `galaxy_weight` and `mean_alone` are of its own loss alone.
 
     Raises:
         InputError: gaps or a noise level out of order.
@@ -86,6 +86,10 @@ class Consistency(Edm):
             raise InputError(f"gap_first and gap_last must fall within 1 to 0, the first being the larger, got {gap_first} and {gap_last}")
         if not self.sigma_min <= last <= self.sigma_max:
             raise InputError(f"the noise level of the last step must lie within {self.sigma_min} and {self.sigma_max}, got {last}")
+        if self.mean_alone:
+            raise InputError("a consistency model starts from an edm whose mean is learned: mean_alone is of edm's training")
+        self.pixel_errors.requires_grad_(False)
+        self.mode_errors.requires_grad_(False)
         self.gap_first, self.gap_last, self.closer, self.last = gap_first, gap_last, closer, last
         self.anneal(0.0)
 

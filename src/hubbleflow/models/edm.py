@@ -1,9 +1,9 @@
 """edm: the default generator. EDM's denoising objective (Karras et al. 2022) around a mean galaxy and the patch U-Net, on asinh-stretched
 flux.
 
-What galaxies of the same conditions look like on average, a round galaxy of as many numbers a band (networks/mean_galaxy.py), is learned
-beside the denoiser and subtracted first (diffusion eq. 4). A galaxy's brightness then is right to what its conditions say before the first
-step, instead of being found where noise drowns the whole stamp.
+What galaxies of the same conditions look like on average (networks/mean_galaxy.py) is learned beside the denoiser and subtracted first
+(diffusion eq. 4). A galaxy's brightness then is right to what its conditions say before the first step, instead of being found where noise
+drowns the whole stamp. What the denoiser gets wrong is weighed by what is to be expected of it (networks/expected_error.py).
 
 Noise levels are drawn from ln sigma ~ N(ln(2 s) + 1, 2^2), s the data's standard deviation, and galaxies from sigma = 250 down: much wider
 than the paper's N(-1.2, 1.2^2) at s = 0.5 and 80. Where redshift alone is asked, how bright and how large a galaxy is are decided where
@@ -15,14 +15,18 @@ Sampling is DPM-Solver++(3M), 20 steps, or (2M), fewer, on levels that give Gaus
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 
-from hubbleflow.diffusion import EdmDenoiser, NoiseStreams, edm_loss, guided
+from hubbleflow.band_conditions import BandConditions
+from hubbleflow.diffusion import EdmDenoiser, NoiseStreams, Weighing, edm_loss, guided
 from hubbleflow.errors import InputError
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
+from hubbleflow.networks.expected_error import ExpectedError
 from hubbleflow.networks.mean_galaxy import MeanGalaxy, galaxy_modes
 from hubbleflow.networks.patch_unet import PatchUNet
 from hubbleflow.sampling import follow, sigmas_for
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 
 
 FEW = 15  # steps below which the higher order loses (bench/schedule.py)
-MODE_WIDTHS, MODE_HARMONICS = 12, 2  # of the modes that count more (mean_galaxy eq. 1)
+MODE_WIDTHS, MODE_ORDERS = 12, (1, 2, 3, 4)  # of the modes that count more (mean_galaxy eq. 1)
 
 
 class Edm(GenerativeModel):
@@ -48,15 +52,19 @@ class Edm(GenerativeModel):
         mean_widths: Gaussians of r that the mean galaxy is made of; 0 for no mean.
         rest: standard deviation of what the mean leaves over sigma_data.
         mean_harmonics: orders of cosine around the centre of a mean galaxy whose position angle is asked.
-        modes_weight: of what a galaxy's brightness, size and elongation are off by, over that of all its pixels, in training.
+        modes_weight: of what a galaxy's brightness, place, size and elongation are off by, over that of all its pixels, in training.
+        galaxy_weight: how much more a bright pixel counts than the sky's, in training (see :class:`Weighing`).
+        mean_alone: train the mean galaxy alone, for a training that starts from it.
+        of_bands: what the conditions say of each band by itself (:meth:`BandConditions.to_dict`).
 
     Raises:
-        InputError: a mean galaxy of fewer than no Gaussians, or that leaves nothing.
+        InputError: a mean galaxy of fewer than no Gaussians, or that leaves nothing; weights below 0; none, to be trained alone.
     """
 
     name: ClassVar[str] = "edm"
     paper: ClassVar[str] = "Karras et al. 2022, on a patch U-Net (this package)"
     steps: ClassVar[int] = 20
+    passing: ClassVar[tuple[str, ...]] = ("mean_alone",)
     defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
         batch_size=16, learning_rate=1e-3, weight_decay=1e-2, betas=(0.9, 0.99), ema=0.9995, decay_to=0.05, steps=20_000
     )
@@ -81,10 +89,18 @@ class Edm(GenerativeModel):
         rest: float = 0.5,
         mean_harmonics: int = 4,
         modes_weight: float = 1.0,
+        galaxy_weight: float = 1.0,
+        mean_alone: bool = False,
+        *,
+        of_bands: Mapping[str, Any],
     ) -> None:
-        if mean_widths < 0 or mean_harmonics < 0 or modes_weight < 0 or not rest > 0:
-            given = f"{mean_widths}, {mean_harmonics}, {modes_weight:g} and {rest:g}"
-            raise InputError(f"mean_widths, mean_harmonics and modes_weight must not be negative and rest must be positive, got {given}")
+        if mean_widths < 0 or mean_harmonics < 0 or modes_weight < 0 or galaxy_weight < 0 or not rest > 0:
+            given = f"{mean_widths}, {mean_harmonics}, {modes_weight:g}, {galaxy_weight:g} and {rest:g}"
+            raise InputError(
+                f"mean_widths, mean_harmonics, modes_weight and galaxy_weight must not be negative and rest must be positive, got {given}"
+            )
+        if mean_alone and not mean_widths:
+            raise InputError("mean_alone trains the mean galaxy, and mean_widths = 0 is none")
         super().__init__()
         self.shape = (bands, image_size, image_size)
         self.p_mean, self.p_std, self.sigma_min, self.sigma_max = p_mean + math.log(2 * sigma_data), p_std, sigma_min, sigma_max
@@ -100,6 +116,7 @@ class Edm(GenerativeModel):
             scales=scales,
             condition_frequency=condition_frequency,
             mean=mean_widths > 0,
+            sigma_data=s,
         )
         mean = None
         if mean_widths:
@@ -110,10 +127,15 @@ class Edm(GenerativeModel):
                 mean_widths,
                 condition_frequency=condition_frequency,
                 harmonics=mean_harmonics,
+                **of_bands,
             )
         self.denoiser = EdmDenoiser(network, s, mean)
-        self.modes_weight = modes_weight
-        self.register_buffer("modes", galaxy_modes(image_size, MODE_WIDTHS, MODE_HARMONICS), persistent=False)
+        self.modes_weight, self.galaxy_weight, self.mean_alone = modes_weight, galaxy_weight, mean_alone
+        self.pixel_errors, self.mode_errors = ExpectedError(), ExpectedError().requires_grad_(modes_weight > 0)
+        if mean_alone:
+            self.requires_grad_(False)
+            self.denoiser.mean.requires_grad_(True)
+        self.register_buffer("modes", galaxy_modes(image_size, MODE_WIDTHS, MODE_ORDERS), persistent=False)
 
     @classmethod
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
@@ -130,12 +152,27 @@ class Edm(GenerativeModel):
             "sigma_data": training_set.sigma_data,
             "patch": patch,
             "multipliers": [1, 2] if size % (2 * patch) == 0 else [1],
+            "of_bands": BandConditions.of(training_set.conditions, training_set.band_names).to_dict(),
         }
 
+    @classmethod
+    def renewed(cls, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
+        """The mean galaxy, where further conditions say something of each band by itself."""
+        if "of_bands" not in theirs:
+            return ()
+        known = len(theirs["conditions"])
+        signs = [
+            [[np.sign(row[:known]).tolist() for row in rows] for rows in arguments["of_bands"].get("matrix", ())]
+            for arguments in (mine, theirs)
+        ]
+        return () if signs[0] == signs[1] else ("denoiser.mean.",)
+
     def loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], generator: torch.Generator) -> Float[Tensor, ""]:
-        """Weighted denoising error (diffusion eq. 3), and that of the mean."""
-        denoising = edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator, self.get_buffer("modes"), self.modes_weight)
-        return denoising + self.denoiser.mean_loss(x, c)
+        """Weighted denoising error (diffusion eq. 3), and what the mean is learned by."""
+        if self.mean_alone:
+            return self.denoiser.mean_loss(x, c)
+        weighing = Weighing(self.pixel_errors, self.mode_errors, self.get_buffer("modes"), self.modes_weight, self.galaxy_weight)
+        return edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator, weighing) + self.denoiser.mean_loss(x, c)
 
     def middle(self, c: Float[Tensor, "n k"], guidance: float, weaker: Edm | None) -> Tensor:
         """What galaxies are drawn around: the mean, guided as the denoiser is."""
@@ -168,5 +205,8 @@ class Edm(GenerativeModel):
         sampler = sampler or ("dpm++3m" if steps >= FEW else "dpm++2m")
         sigmas = sigmas_for(sampler, steps, self.sigma_min, self.sigma_max)
         streams = NoiseStreams(seeds, self.shape)
-        x = self.middle(c, guidance, weaker) + self.sigma_max * streams().to(c.device)
-        return follow(sampler, guided(self.denoiser, c, guidance, weaker.denoiser if weaker else None), x, sigmas, streams)
+        middle = self.middle(c, guidance, weaker)
+        # The mean is the same at all noise levels; guidance needs that of no conditions, too.
+        denoiser = partial(self.denoiser, m=middle) if guidance == 1.0 else self.denoiser
+        x = middle + self.sigma_max * streams().to(c.device)
+        return follow(sampler, guided(denoiser, c, guidance, weaker.denoiser if weaker else None), x, sigmas, streams)

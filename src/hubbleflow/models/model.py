@@ -38,12 +38,14 @@ class TrainingSet:
         image_size: pixels on a side.
         conditions: the fitted conditions.
         sigma_data: standard deviation of the stretched images.
+        band_names: of the channels, where they are known.
     """
 
     bands: int
     image_size: int
     conditions: Conditions
     sigma_data: float
+    band_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Model(nn.Module, ABC):
 
     Subclasses set `name` (which registers them), `paper` and `defaults`, and define `arguments` and `loss`. Their constructor's defaults
     are the paper's size; `small` holds the arguments of a narrower network that trains in minutes on a CPU, where there is one, and
-    `small_training` what its training has other than `defaults`: the authors' batches and learning rates are for weeks of a GPU.
+    `small_training` what its training has other than `defaults`: the authors' batches and learning rates are for weeks of a GPU. `passing`
+    names arguments of one training, which another that starts from the model does not take over.
     """
 
     name: ClassVar[str] = ""
@@ -77,6 +80,7 @@ class Model(nn.Module, ABC):
     defaults: ClassVar[TrainingDefaults]
     small: ClassVar[dict[str, Any]] = {}
     small_training: ClassVar[dict[str, Any]] = {}
+    passing: ClassVar[tuple[str, ...]] = ()
     registered: ClassVar[dict[str, type[Model]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -152,6 +156,11 @@ class Model(nn.Module, ABC):
             if name not in cls.options():
                 raise InputError(f"model {cls.name!r} has no argument {name!r}: it has {', '.join(cls.options())}")
         return dict(arguments)
+
+    @classmethod
+    def renewed(cls, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
+        """Beginnings of names of weights that are others in a model of other arguments, and begin anew where it starts from that."""
+        return ()
 
     @abstractmethod
     def loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], generator: torch.Generator) -> Float[Tensor, ""]:

@@ -4,11 +4,16 @@ With no angle asked they lie at every one (training turns and flips them), so th
 and on the distance r from the centre alone. With the position angle theta of their major axis it is as often mirrored at that axis as not,
 and turns with it. Numbers a read from the other conditions weigh radial profiles B times even waves around the centre, at the angle phi:
 
-    m_b(r, phi) = sum_hk a_bhk(c) B_hk(r) cos 2h (phi - theta)                                                                 (1)
+    m_b(r, phi) = sum_hk a_hk(b, c_b) B_hk(r) cos 2h (phi - theta)                                                             (1)
 
 of which those of h > 0 are left out where there is no theta. B_0k are made of a constant and Gaussians of r, from one pixel wide to half
 the stamp, B_hk of Gaussians that vanish as r^2h in the middle; those of one h are orthogonal over the stamp's pixels with a mean square of
 one, so that the error of each number counts the same, whichever the scale.
+
+All bands learn one a from one another: c_b is the band's own magnitude and seeing, where the conditions say them (band_conditions.py), in
+the place of all bands' magnitudes, colours and seeing; then all other conditions. It is learned by the likelihood of Gaussian scatter
+around it, of a width that a learns, too: what is left of a galaxy, arms and where in its pixel it lies, is a hundred times more for a
+bright than for a faint one, whose colours would drown in it (docs/decisions/0018-what-counts.md).
 """
 
 from __future__ import annotations
@@ -24,11 +29,15 @@ from hubbleflow.networks.embedding import ConditionEmbedding
 from hubbleflow.networks.zeroed import zeroed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Float
     from torch import Tensor
 
+MOST_LN_VARIANCE = 10.0  # of a mode, either way
 
-def radial_profiles(size: int, widths: int, h: int) -> Float[Tensor, "k y x"]:
+
+def radial_profiles(size: int, widths: int, h: float) -> Float[Tensor, "k y x"]:
     """B_h of eq. (1), on stamps of `size` pixels: of as many Gaussians, and for h = 0 a constant.
 
     Example:
@@ -46,19 +55,27 @@ def radial_profiles(size: int, widths: int, h: int) -> Float[Tensor, "k y x"]:
     return (size * orthonormal.T).reshape(-1, size, size)
 
 
-def waves(size: int, widths: int, harmonics: int) -> tuple[Float[Tensor, "h k y x"], Float[Tensor, "h k y x"]]:
-    """B_hk(r) cos 2h phi and B_hk(r) sin 2h phi of eq. (1), h from 1 to `harmonics`; phi from +x (columns) towards +y (rows)."""
+def waves(size: int, widths: int, orders: Sequence[int]) -> tuple[Float[Tensor, "h k y x"], Float[Tensor, "h k y x"]]:
+    """B_hk(r) cos 2h phi and B_hk(r) sin 2h phi of eq. (1), of each order 2h; phi from +x (columns) towards +y (rows)."""
     axis = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     phi = torch.atan2(axis[:, None], axis)
-    pairs = [(radial_profiles(size, widths, h), 2 * h * phi) for h in range(1, harmonics + 1)]
+    pairs = [(radial_profiles(size, widths, order / 2), order * phi) for order in orders]
     return torch.stack([b * angle.cos() for b, angle in pairs]), torch.stack([b * angle.sin() for b, angle in pairs])
 
 
-def galaxy_modes(size: int, widths: int, harmonics: int) -> Float[Tensor, "k yx"]:
-    """Orthonormal images that span those of eq. (1): how bright a galaxy in the middle is, how large, how concentrated, how elongated."""
-    round_ones, around = radial_profiles(size, widths, 0), waves(size, widths, harmonics) if harmonics else ()
+def galaxy_modes(size: int, widths: int, orders: Sequence[int]) -> Float[Tensor, "k yx"]:
+    """Orthonormal images that span those of eq. (1): how bright a galaxy in the middle is, how large, how concentrated, how elongated; and,
+    of odd orders, how lopsided or off the middle.
+    """
+    round_ones, around = radial_profiles(size, widths, 0), waves(size, widths, orders) if orders else ()
     orthonormal, _ = torch.linalg.qr(torch.cat([round_ones, *(wave.flatten(0, 1) for wave in around)]).flatten(1).T)
     return orthonormal.T.float()
+
+
+def above_sky(m: Float[Tensor, "n band y x"]) -> Float[Tensor, "n band y x"]:
+    """How much brighter than its stamp's corners a mean galaxy is, or darker: where it is bright, whatever number the sky has."""
+    corners = m[..., [0, 0, -1, -1], [0, -1, 0, -1]]
+    return (m - corners.mean(dim=-1)[..., None, None]).abs()
 
 
 class MeanGalaxy(nn.Module):
@@ -71,6 +88,7 @@ class MeanGalaxy(nn.Module):
         width: of the two layers between.
         condition_frequency: highest of a condition's code.
         harmonics: greatest h, where there is an angle.
+        matrix, offset: what the conditions say of each band by itself (see :class:`hubbleflow.band_conditions.BandConditions`).
 
     Example:
         >>> MeanGalaxy(5, 32, (0,))(torch.zeros(2, 1)).shape
@@ -86,34 +104,61 @@ class MeanGalaxy(nn.Module):
         width: int = 128,
         condition_frequency: float = 8.0,
         harmonics: int = 4,
+        matrix: Sequence[Sequence[Sequence[float]]] = (),
+        offset: Sequence[Sequence[float]] = (),
     ) -> None:
         super().__init__()
         self.bands, self.image_size = bands, image_size
         self.theta = conditions.index(ANGLE) if ANGLE in conditions and harmonics else None
+        own = torch.tensor(matrix, dtype=torch.float32).reshape(len(matrix), bands, len(conditions))
+        self.register_buffer("matrix", own, persistent=False)
+        self.register_buffer("offset", torch.tensor(offset, dtype=torch.float32).reshape(len(matrix), bands), persistent=False)
+        # In the place of those that say something of every band: where one is left out, they are told to all.
+        spent = (own[(own != 0).any(dim=2).all(dim=1)] != 0).any(dim=0).any(dim=0)
+        self.others = [number for number in range(len(conditions)) if not spent[number] and number != self.theta]
+        orders = [2 * h for h in range(1, harmonics + 1)] if self.theta is not None else []
         self.register_buffer("profiles", radial_profiles(image_size, widths, 0).flatten(1).float(), persistent=False)
-        self.embed = ConditionEmbedding(conditions, width, condition_frequency)
-        self.weights = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, bands * (widths + 1)))
+        self.register_buffer("modes", galaxy_modes(image_size, widths, orders), persistent=False)
+        layout = (*((bands,) if bands > 1 else ()), *(0 for _ in own), *(conditions[number] for number in self.others))
+        self.embed = ConditionEmbedding(layout, width, condition_frequency)
+        self.weights = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), zeroed(nn.Linear(width, widths + 1)))
+        self.ln_variance = nn.Sequential(nn.SiLU(), nn.Linear(width, width // 2), nn.SiLU(), zeroed(nn.Linear(width // 2, 1)))
         if self.theta is not None:
-            cosines, sines = waves(image_size, widths, harmonics)
+            cosines, sines = waves(image_size, widths, orders)
             self.register_buffer("waves", torch.cat([cosines, sines]).flatten(0, 1).flatten(1).float(), persistent=False)
             self.register_buffer("orders", torch.arange(1, harmonics + 1).float(), persistent=False)
-            last = zeroed(nn.Linear(width, bands * harmonics * widths))
+            last = zeroed(nn.Linear(width, harmonics * widths))
             self.elongation = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), last)
 
     def forward(self, c: Float[Tensor, "n k"]) -> Float[Tensor, "n band y x"]:
-        with torch.autocast(c.device.type, enabled=False):  # it goes into the galaxy as it is, and costs next to nothing
-            if self.theta is None:
-                return self._round(self.embed(c))
-            angle = c[:, self.theta, None]  # 2 theta
-            others = c.clone()
-            others[:, self.theta] = torch.nan  # what it looks like does not depend on how it lies
-            code = self.embed(others)
-            orders = self.get_buffer("orders")
-            along = torch.where(angle.isnan(), 0.0, torch.cat([(angle * orders).cos(), (angle * orders).sin()], dim=1))
-            amount = self.elongation(code).unflatten(1, (self.bands, len(orders), -1)).repeat(1, 1, 2, 1)
-            elongated = (amount * along[:, None, :, None]).flatten(2) @ self.get_buffer("waves")
-            return self._round(code) + elongated.unflatten(2, (self.image_size, self.image_size))
+        return self._around(self._code(c), c)
 
-    def _round(self, code: Tensor) -> Tensor:
-        weights = self.weights(code).unflatten(1, (self.bands, -1))
-        return (weights @ self.get_buffer("profiles")).unflatten(2, (self.image_size, self.image_size))
+    def loss(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"]) -> Float[Tensor, ""]:
+        """Minus the log-likelihood of galaxies a mode, but for its constant: of Gaussian scatter around the mean, of each band and kind of
+        galaxy its own width. What is left besides the modes that the mean is made of has nothing to say of it.
+        """
+        code = self._code(c)
+        with torch.autocast(c.device.type, enabled=False):
+            left = (x.float() - self._around(code, c)).flatten(2) @ self.get_buffer("modes").T
+            ln_variance = self.ln_variance(code)[..., 0].clamp(-MOST_LN_VARIANCE, MOST_LN_VARIANCE)
+            return 0.5 * ((left**2).mean(dim=2) * (-ln_variance).exp() + ln_variance).mean()
+
+    def _code(self, c: Tensor) -> Float[Tensor, "n band code"]:
+        with torch.autocast(c.device.type, enabled=False):  # it goes into the galaxy as it is, and costs next to nothing
+            matrix, offset = self.get_buffer("matrix"), self.get_buffer("offset")
+            terms = torch.where(matrix == 0, 0.0, matrix * c[:, None, None].float())  # what is not asked for matters where it is a term
+            own = torch.where((matrix != 0).any(dim=2), terms.sum(dim=3) + offset, torch.nan)
+            band = torch.arange(self.bands, device=c.device, dtype=torch.float32).expand(len(c), 1, -1)
+            others = c[:, self.others, None].float().expand(-1, -1, self.bands)
+            rows = torch.cat([*([band] if self.bands > 1 else []), own, others], dim=1).transpose(1, 2)
+            return self.embed(rows.flatten(0, 1)).unflatten(0, (-1, self.bands))
+
+    def _around(self, code: Float[Tensor, "n band code"], c: Tensor) -> Float[Tensor, "n band y x"]:
+        with torch.autocast(c.device.type, enabled=False):
+            galaxies = self.weights(code) @ self.get_buffer("profiles")
+            if self.theta is not None:
+                angle, orders = c[:, self.theta, None].float(), self.get_buffer("orders")  # 2 theta
+                along = torch.where(angle.isnan(), 0.0, torch.cat([(angle * orders).cos(), (angle * orders).sin()], dim=1))
+                amount = self.elongation(code).unflatten(2, (len(orders), -1)).repeat(1, 1, 2, 1)
+                galaxies = galaxies + (amount * along[:, None, :, None]).flatten(2) @ self.get_buffer("waves")
+            return galaxies.unflatten(2, (self.image_size, self.image_size))

@@ -13,7 +13,8 @@ zero. Three things are ours:
 *  Within a galaxy the best denoiser is another: stretched light is smooth there, its own noise small, so that nearly all that is rough is
    noise and has to go. A network on patches is slow to learn to draw a galaxy's pixels as smooth as that, and its bright galaxies came
    out speckled (bench/training.py). So it says how much of each starlet plane of x to keep, band by band, and of the mean of all bands,
-   whose structure they share: sum_j g_j w_j(x) + h_j mean w_j(x), with maps g, h of one number a patch.
+   whose structure they share: sum_j (g_j + v k_j) w_j(x) + h_j mean w_j(x), with maps g, h, k of one number a patch, and v of one a pixel:
+   where the mean galaxy is so bright that asinh has compressed the noise (docs/decisions/0018-what-counts.md).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hubbleflow.networks.embedding import ConditionEmbedding, FourierFeatures
+from hubbleflow.networks.mean_galaxy import above_sky
 from hubbleflow.networks.starlet import smoothed, smoothing
 from hubbleflow.networks.zeroed import zeroed
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
+BRIGHT_RATE = 4.0  # bright pixels are few: what is said of them has to be learned from little
 SHORT = 256  # positions up to which attention is written out: torch's fused one is made for more
 
 
@@ -111,6 +114,7 @@ class PatchUNet(nn.Module):
         scales: starlet planes that are shrunk; 0 for none.
         condition_frequency: highest of a condition's code (see :class:`ConditionEmbedding`).
         mean: whether it is told what galaxies of these conditions look like on average, which was subtracted from x.
+        sigma_data: standard deviation of what it denoises; t is ln(sigma) / 4 of the noise.
 
     Example:
         >>> net = PatchUNet(5, 64, (0,), width=16, multipliers=(1, 2))
@@ -131,12 +135,13 @@ class PatchUNet(nn.Module):
         scales: int = 3,
         condition_frequency: float = 32.0,
         mean: bool = False,
+        sigma_data: float = 0.5,
     ) -> None:
         super().__init__()
         coarsest = patch * 2 ** (len(multipliers) - 1)
         if image_size % coarsest:
             raise ValueError(f"stamps of {image_size} px do not divide into {coarsest}: pad or crop them, or use fewer levels")
-        self.patch, self.scales = patch, scales
+        self.patch, self.scales, self.sigma_data = patch, scales, sigma_data
         size, embedding = image_size // patch, 4 * width
         self.noise_features = FourierFeatures(2 * width)
         self.embed_noise = nn.Linear(2 * width, embedding)
@@ -172,6 +177,7 @@ class PatchUNet(nn.Module):
         self.gate = zeroed(nn.Linear(embedding, 2 * bands))
         self.register_buffer("smoothing", smoothing(image_size, scales), persistent=False)
         self.shrink = zeroed(nn.Conv2d(channels, 2 * scales * bands, 3, padding=1)) if scales else None
+        self.shrink_bright = zeroed(nn.Conv2d(channels, scales * bands, 3, padding=1)) if scales and mean else None
 
     def forward(
         self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: Float[Tensor, "n band y x"] | None = None
@@ -196,17 +202,29 @@ class PatchUNet(nn.Module):
         h, x = F.silu(self.norm(h.float())), x.float()
         a, b = self.gate(embedding)[:, :, None, None].chunk(2, dim=1)
         y = F.pixel_shuffle(self.out(h), self.patch).float() + a.float() * x + b.float()
-        return y if self.shrink is None else self._shrunk(y, x, self.shrink(h).float())
+        if self.shrink is None:
+            return y
+        if self.shrink_bright is None:
+            return self._shrunk(y, x, self.shrink(h).float(), None, None)
+        # The less noise, the more times c_out is what is to go: to take half of a plane away it is to be said alike at all noise levels.
+        strength = BRIGHT_RATE * (1 + (self.sigma_data * (-4 * t.float()).exp()) ** 2).sqrt()
+        return self._shrunk(y, x, self.shrink(h).float(), self.shrink_bright(h).float() * strength[:, None, None, None], m)
 
-    def _shrunk(self, y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
-        """y and the starlet planes of x, as much of each as is kept, one number a patch.
+    def _shrunk(self, y: Tensor, x: Tensor, kept: Tensor, bright: Tensor | None, m: Tensor | None) -> Tensor:
+        """y and the starlet planes of x, as much of each as is kept, one number a patch; and one more for bright pixels, whose noise asinh
+        has compressed: a galaxy's middle is smaller than a patch.
 
         sum_j g_j w_j = sum_j (g_j - g_{j-1}) c_j: the differences are taken of the few numbers instead of the many pixels.
         """
-        own, common = F.pad(kept.unflatten(1, (2, self.scales, -1)), (0, 0, 0, 0, 0, 0, 1, 1)).diff(dim=2).unbind(1)
+        sets = kept if bright is None else torch.cat([kept, bright], dim=1)
+        own, common, *more = F.pad(sets.unflatten(1, (-1, self.scales, x.shape[1])), (0, 0, 0, 0, 0, 0, 1, 1)).diff(dim=2).unbind(1)
         with torch.autocast(x.device.type, enabled=False):
+            compressed = (2 * above_sky(m.float())).tanh() ** 2 if more and m is not None else None
             for j, c in enumerate(smoothed(x, self.get_buffer("smoothing"))):
-                y = torch.addcmul(y, self._on_pixels(own[:, j]), c)
+                amount = self._on_pixels(own[:, j])
+                if compressed is not None:
+                    amount = torch.addcmul(amount, self._on_pixels(more[0][:, j]), compressed)
+                y = torch.addcmul(y, amount, c)
                 y = torch.addcmul(y, self._on_pixels(common[:, j]), c.mean(dim=1, keepdim=True))
         return y
 

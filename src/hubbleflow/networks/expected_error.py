@@ -1,0 +1,51 @@
+"""How wrong a denoiser still is, at a noise level and where a galaxy is so bright: what errors are weighed by.
+
+A network learns first what its loss is made of, and most pixels are sky. The likelihood of errors e of a width exp(tau / 2) that is learned
+beside (Kendall & Gal 2017; of the noise level alone, Karras et al. 2024, eq. 14),
+
+    e^2 exp(-tau) + tau,    tau(sigma, b) = sum_ij T_ij hat_i(ln sigma) hat_j(b),    tau = ln E[e^2 | sigma, b] at its minimum,       (1)
+
+counts each in units of what is to be expected there. As b depends on the conditions alone, the best denoiser is the same for all tau.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+LOWEST, HIGHEST, NOISE_NODES = 0.003, 300.0, 12  # sigma
+DIM, BRIGHT, BRIGHTNESS_NODES = 0.1, 10.0, 7  # b, evenly in asinh(b / DIM)
+RATE = 8.0  # tau of a parameter of one: it must follow the network at the network's own learning rate
+
+
+class ExpectedError(nn.Module):
+    """tau of eq. (1), 0 at first.
+
+    Example:
+        >>> ExpectedError()(torch.tensor([0.1, 20.0]), torch.rand(2, 5, 64)).shape
+        torch.Size([2, 5, 64])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(NOISE_NODES, BRIGHTNESS_NODES))
+
+    def forward(self, sigma: Float[Tensor, " n"], b: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Of each galaxy's noise level, and of any numbers of a brightness b, stretched, from 0."""
+        place = (sigma / LOWEST).log() / math.log(HIGHEST / LOWEST)
+        rows = RATE * _hats(place, NOISE_NODES) @ self.table
+        brightness = _hats(torch.asinh(b.flatten(1) / DIM) / math.asinh(BRIGHT / DIM), BRIGHTNESS_NODES)
+        return (brightness @ rows[:, :, None])[..., 0].reshape(b.shape)
+
+
+def _hats(place: Float[Tensor, " ..."], nodes: int) -> Float[Tensor, "... node"]:
+    """Weights of evenly spaced nodes in linear interpolation at a place from 0 to 1."""
+    steps = place.clamp(0, 1)[..., None] * (nodes - 1)
+    return (1 - (steps - torch.arange(nodes, device=place.device)).abs()).clamp(min=0)
