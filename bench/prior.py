@@ -27,7 +27,7 @@ from hubbleflow.prior import Prior
 from hubbleflow.simulate.numbers import NUMBERS, with_numbers
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "training.md"
-COMPONENTS = (1, 4, 16, 32, 64, 128)
+COMPONENTS = (1, 4, 16, 64, 256)
 FEWER = (160, 640, 2560)  # galaxies that are fitted to
 FEWER_COMPONENTS = (1, 2, 4, 6, 8, 16, 32)
 BINS = 5

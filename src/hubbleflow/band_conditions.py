@@ -59,7 +59,8 @@ class BandConditions:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"matrix": self.matrix, "offset": self.offset}
+        matrix = [[list(row) for row in rows] for rows in self.matrix]
+        return {"matrix": matrix, "offset": [list(row) for row in self.offset]}
 
 
 def _magnitudes(columns: dict[str, Condition], bands: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LEVELS = 513  # of each column's distribution
-MOST_ROWS = 20_000  # that the mixture is fitted on
+MOST_ROWS = 60_000  # that the mixture is fitted on
 MOST_APART = 2048  # rows of a group that stands apart
 MOST_ALIKE = 16  # of them, those that are drawn from where some of its columns are asked for
 ROWS_A_COMPONENT = 100  # with fewer, galaxies that it was not fitted to are less likely (bench/prior.py)
-FEWEST_COMPONENTS, MOST_COMPONENTS = 2, 64  # of one alone, the kind would not depend on redshift
+FEWEST_COMPONENTS, MOST_COMPONENTS = 2, 256  # of one alone, the kind would not depend on redshift
 ITERATIONS = 60
-LEAST_WIDTH = 0.03  # of a component, in standard deviations of a column
+LEAST_WIDTH = 0.01  # of a component, in standard deviations of a column: galaxies of one kind and redshift are of nearly one colour
 BISECTIONS = 40
 EDGE = 7.0  # standard deviations beyond which there are no galaxies
 ATOM = 1e-9  # a difference of levels that is none
@@ -92,7 +92,7 @@ class Prior:
     def fit(
         cls, columns: Mapping[str, np.ndarray], seed: int = 0, components: int | None = None, apart: Sequence[Sequence[str]] = ()
     ) -> Prior:
-        """Fit eq. (1) to a table: finite numbers, or text for categories; with up to 64 components where it is not said how many. Numbers
+        """Fit eq. (1) to a table: finite numbers, or text for categories; with up to 256 components where it is not said how many. Numbers
         of each group `apart` depend on one another alone.
         """
         n = len(next(iter(columns.values())))
