@@ -114,8 +114,9 @@ class MeanGalaxy(nn.Module):
         self.register_buffer("matrix", own, persistent=False)
         self.register_buffer("offset", torch.tensor(offset, dtype=torch.float32).reshape(len(matrix), bands), persistent=False)
         # In the place of those that say something of every band: where one is left out, they are told to all.
-        spent = (own[(own != 0).any(dim=2).all(dim=1)] != 0).any(dim=0).any(dim=0)
-        self.others = [number for number in range(len(conditions)) if not spent[number] and number != self.theta]
+        whole = [rows for rows in matrix if all(any(row) for row in rows)]
+        spent = {number for rows in whole for row in rows for number, factor in enumerate(row) if factor}
+        self.others = [number for number in range(len(conditions)) if number not in spent and number != self.theta]
         orders = [2 * h for h in range(1, harmonics + 1)] if self.theta is not None else []
         self.register_buffer("profiles", radial_profiles(image_size, widths, 0).flatten(1).float(), persistent=False)
         self.register_buffer("modes", galaxy_modes(image_size, widths, orders), persistent=False)
