@@ -93,7 +93,7 @@ def recipes(road: Road, sky: GalaxySet, minutes: float, start: str | None) -> di
         dropout=0.02,
         start=str(road.out / MEAN),
         # The numbers say how bright a galaxy is: what is left is seen in less noise than where redshift alone is asked.
-        arguments={"p_mean": -0.8, "sigma_max": 80.0, "mean_alone": False},
+        arguments={"p_mean": -0.8, "sigma_max": 80.0},
     )
     mean = {"minutes": minutes / 12, "batch_size": 128, "learning_rate": 2e-3, "snapshots": 0, "start": start}
     return {

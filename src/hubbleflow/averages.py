@@ -129,7 +129,8 @@ def averaged(folder: str | os.PathLike[str], length: float, step: int | None = N
             f"{len(steps)} snapshots are too few for an average of length {length:g}: it would be {100 * misfit:.0f} % off; "
             f"ask for one between {KEPT[0]:g} and {KEPT[-1]:g}, or train with more --snapshots"
         )
-    state = trained.model.state_dict()
+    # What was found when the training was over is not in its snapshots, and stays as it is.
+    state = {name: tensor for name, tensor in trained.model.state_dict().items() if not name.startswith(trained.model.fitted)}
     sums: dict[str, Tensor] = {}
     for (t, each), part in zip(kept, share, strict=True):
         path = _file(folder, t)
@@ -140,6 +141,6 @@ def averaged(folder: str | os.PathLike[str], length: float, step: int | None = N
                         sums[name] = sums.get(name, 0.0) + part * file.get_tensor(f"{each:g}.{name}").double()
         except (SafetensorError, OSError) as error:
             raise InputError(f"{path} is truncated or damaged: {str(error).splitlines()[0]}") from error
-    trained.model.load_state_dict(state | {name: values.to(state[name].dtype) for name, values in sums.items()})
+    trained.model.load_state_dict(trained.model.state_dict() | {name: values.to(state[name].dtype) for name, values in sums.items()})
     record = {"length": length, "step": last, "snapshots": len(steps), "misfit": round(misfit, 6)}
     return replace(trained, training=trained.training | {"average": record}, progress=trained.progress | {"steps": str(last)})

@@ -17,7 +17,8 @@ Where the mean m(c) = E[x | c] is known beforehand (networks/mean_galaxy.py), D 
 
     D(x_t; sigma, c) = m + c_skip (x_t - m) + c_out F(c_in (x_t - m), ln(sigma) / 4, c, m)                                    (4)
 
-so that noise which drowns the whole galaxy leaves nothing to learn, and how bright it is was settled before the first step.
+so that noise which drowns the whole galaxy leaves nothing to learn, and how bright it is was settled before the first step. What it still
+gets wrong on average is found when its training is over (networks/correction.py), and taken away from then on.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from hubbleflow.networks.correction import Correction
 from hubbleflow.networks.mean_galaxy import above_sky
 
 if TYPE_CHECKING:
@@ -50,13 +52,15 @@ class EdmDenoiser(nn.Module):
         network: F; takes images, a noise code (n,), conditions (n, k) and, where there is a mean, that.
         sigma_data: standard deviation of the stretched images.
         mean: m; learns from :meth:`mean_loss` alone.
+        correction: of eq. (4), once it is trained: it takes x_t - m, sigma and m.
     """
 
-    def __init__(self, network: nn.Module, sigma_data: float, mean: nn.Module | None = None) -> None:
+    def __init__(self, network: nn.Module, sigma_data: float, mean: nn.Module | None = None, correction: Correction | None = None) -> None:
         super().__init__()
         self.network: Any = network
         self.sigma_data = sigma_data
         self.mean: Any = mean
+        self.correction: Any = correction if mean is not None else None
 
     def forward(
         self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: Tensor | None = None
@@ -68,7 +72,17 @@ class EdmDenoiser(nn.Module):
             return s**2 / total * x_t + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * x_t, sigma.log() / 4, c).float()
         m = self.middle(c) if m is None else m
         rest = x_t - m
-        return m + s**2 / total * rest + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * rest, sigma.log() / 4, c, m).float()
+        d = m + s**2 / total * rest + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * rest, sigma.log() / 4, c, m).float()
+        return d if self.training or self.correction is None else d + self.correction(rest, sigma, m)
+
+    def fit_correction(
+        self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], on_galaxies: Callable[[int], None] = lambda n: None
+    ) -> None:
+        """Find what it gets wrong on average, with the weights as they are, where there is a correction."""
+        if self.correction is not None:
+            self.eval()
+            self.correction.get_buffer("table").zero_()
+            self.correction.fit(self, x, c, torch.cat([self.middle(part) for part in c.split(AT_ONCE)]), on_galaxies)
 
     def middle(self, c: Float[Tensor, "n k"]) -> Tensor:
         """What noise is added around, to start drawing from: m, or 0."""
@@ -79,6 +93,7 @@ class EdmDenoiser(nn.Module):
         return self.mean.loss(x, c) if self.mean is not None else x.new_zeros(())
 
 
+AT_ONCE = 64  # mean galaxies
 MODES_SPREAD = 2.5  # standard deviation of the modes of a galaxy over that of pixels
 
 

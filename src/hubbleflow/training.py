@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 WARMUP = 100  # steps over which the learning rate rises from zero
 SAVE_EVERY = 60.0  # seconds between checkpoints, where no number of steps is given
 LOG_EVERY = 20  # steps between rows of log.jsonl
+A_GALAXY_TO_FINISH, FEWEST_TO_FINISH, MOST_TO_FINISH = 200, 16, 240  # images learned from a galaxy that it is finished by, and bounds
 ORIENTED = ("centroid_x", "centroid_y", "true_x", "true_y")  # endings of columns that turn with the image
 
 
@@ -295,7 +296,8 @@ class Training:
         known = [(column.name, column.classes) for column in first.conditions.columns]
         asked_for = [(column.name, column.classes) for column in self.conditions.columns]
         more, alike = len(asked_for) > len(known), asked_for[: len(known)] == known
-        mine, theirs = ({name: v for name, v in weights.items() if not name.startswith(renewed)} for weights in (mine, theirs))
+        anew = (*renewed, *model.fitted)
+        mine, theirs = ({name: v for name, v in weights.items() if not name.startswith(anew)} for weights in (mine, theirs))
         # Further conditions have weights of their own, and a row each in a table of what stands for "not asked".
         rows = {name: mine[name][: len(value)] if more and value.ndim else mine[name] for name, value in theirs.items() if name in mine}
         fits = alike and all(name in rows and rows[name].shape == value.shape for name, value in theirs.items())
@@ -349,8 +351,11 @@ class Training:
             return min(1.0, self.seconds / (60 * self.recipe.minutes))
         return min(1.0, self.step / (self.recipe.steps or 1))
 
-    def run(self) -> Iterator[Step]:
-        """Train to the end of the budget, yielding every step; checkpoints on the way and at the end."""
+    def run(self, on_finishing: Callable[[int, int], None] = lambda done, of: None) -> Iterator[Step]:
+        """Train to the end of the budget, yielding every step; checkpoints on the way and at the end.
+
+        `on_finishing` is told how much has been done, and of how much, of what comes after the last step.
+        """
         own, recipe, ranks = self.trained.model.training_at(self.recipe.scale), self.recipe, self.ranks
         saved, started, before = time.monotonic(), time.monotonic(), self.seconds
         while self.progress < 1 and not self.stopped:
@@ -384,11 +389,32 @@ class Training:
             if due and step.progress < 1 and not self.stopped:
                 self.save()
                 saved = time.monotonic()
+        if not self.stopped:
+            with self.ranks.same_fate():
+                if self.ranks.is_first:
+                    self._finish(on_finishing)
         self.save()
 
     def stop(self) -> None:
         """End :meth:`run` after the step that is being made, with a checkpoint: in all processes, whichever is told."""
         self._asked_to_stop = True
+
+    def _finish(self, on_finishing: Callable[[int, int], None]) -> None:
+        """Have the averaged weights finished, by more galaxies after a longer training; by the same in one process as in several."""
+        n = min(MOST_TO_FINISH, self.step * (self.recipe.batch_size or 1) // A_GALAXY_TO_FINISH, len(self.galaxies))
+        if n < FEWEST_TO_FINISH:
+            return
+        rows = np.sort(np.random.default_rng([self.recipe.seed, 3]).choice(len(self.galaxies), n, replace=False))
+        images = np.nan_to_num(self.galaxies.images[rows], nan=0.0, posinf=0.0, neginf=0.0)
+        c = self.conditions.encode({name: values[rows] for name, values in self.columns.items()}, extrapolate=True)
+        model, done = self.average.ema_model.eval(), 0
+
+        def on_galaxies(more: int) -> None:
+            nonlocal done
+            done += more
+            on_finishing(done, model.finishing(n))
+
+        model.finish(self.trained.stretch(torch.from_numpy(images).to(self.device)), c.to(self.device), on_galaxies)
 
     def _step(self) -> float:
         """Learn from one batch, and return this process's part of its mean loss."""

@@ -98,7 +98,11 @@ def _follow(training: Training, sheets: bool, tensorboard: bool) -> None:
         bar.disable = not ranks.is_first
         task = bar.add_task(f"training {trained.title}", total=1.0, step=training.step, loss=np.nan, speed=0)
         bar.update(task, completed=training.progress)
-        for step in training.run():
+
+        def on_finishing(done: int, of: int) -> None:
+            bar.update(task, description=f"finishing {trained.title}", completed=done / of)
+
+        for step in training.run(on_finishing):
             loss = step.loss if np.isnan(loss) else SMOOTHING * loss + (1 - SMOOTHING) * step.loss
             speed = (step.number - first) * batch / max(time.monotonic() - started, 1e-9)
             bar.update(task, completed=step.progress, step=step.number, loss=loss, speed=speed)

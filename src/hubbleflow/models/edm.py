@@ -3,7 +3,8 @@ flux.
 
 What galaxies of the same conditions look like on average (networks/mean_galaxy.py) is learned beside the denoiser and subtracted first
 (diffusion eq. 4). A galaxy's brightness then is right to what its conditions say before the first step, instead of being found where noise
-drowns the whole stamp. What the denoiser gets wrong is weighed by what is to be expected of it (networks/expected_error.py).
+drowns the whole stamp. What the denoiser gets wrong is weighed by what is to be expected of it (networks/expected_error.py), and what it
+still gets wrong on average when it has learned is fitted (networks/correction.py).
 
 Noise levels are drawn from ln sigma ~ N(ln(2 s) + 1, 2^2), s the data's standard deviation, and galaxies from sigma = 250 down: much wider
 than the paper's N(-1.2, 1.2^2) at s = 0.5 and 80. Where redshift alone is asked, how bright and how large a galaxy is are decided where
@@ -15,7 +16,7 @@ Sampling is DPM-Solver++(3M), 20 steps, or (2M), fewer, on levels that give Gaus
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +27,7 @@ from hubbleflow.band_conditions import BandConditions
 from hubbleflow.diffusion import EdmDenoiser, NoiseStreams, Weighing, edm_loss, guided
 from hubbleflow.errors import InputError
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
+from hubbleflow.networks.correction import NODES, Correction
 from hubbleflow.networks.expected_error import ExpectedError
 from hubbleflow.networks.mean_galaxy import MeanGalaxy, galaxy_modes
 from hubbleflow.networks.patch_unet import PatchUNet
@@ -65,6 +67,7 @@ class Edm(GenerativeModel):
     paper: ClassVar[str] = "Karras et al. 2022, on a patch U-Net (this package)"
     steps: ClassVar[int] = 20
     passing: ClassVar[tuple[str, ...]] = ("mean_alone",)
+    fitted: ClassVar[tuple[str, ...]] = ("denoiser.correction.",)
     defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
         batch_size=16, learning_rate=1e-3, weight_decay=1e-2, betas=(0.9, 0.99), ema=0.9995, decay_to=0.05, steps=20_000
     )
@@ -129,7 +132,7 @@ class Edm(GenerativeModel):
                 harmonics=mean_harmonics,
                 **of_bands,
             )
-        self.denoiser = EdmDenoiser(network, s, mean)
+        self.denoiser = EdmDenoiser(network, s, mean, Correction(bands, image_size) if mean_widths else None)
         self.modes_weight, self.galaxy_weight, self.mean_alone = modes_weight, galaxy_weight, mean_alone
         self.pixel_errors, self.mode_errors = ExpectedError(), ExpectedError().requires_grad_(modes_weight > 0)
         if mean_alone:
@@ -173,6 +176,15 @@ class Edm(GenerativeModel):
             return self.denoiser.mean_loss(x, c)
         weighing = Weighing(self.pixel_errors, self.mode_errors, self.get_buffer("modes"), self.modes_weight, self.galaxy_weight)
         return edm_loss(self.denoiser, x, c, self.p_mean, self.p_std, generator, weighing) + self.denoiser.mean_loss(x, c)
+
+    def finish(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], on_galaxies: Callable[[int], None]) -> None:
+        """Find what the denoiser gets wrong on average."""
+        if not self.mean_alone:
+            self.denoiser.fit_correction(x, c, on_galaxies)
+
+    def finishing(self, n: int) -> int:
+        """Each at every noise level of the correction."""
+        return n * NODES if self.denoiser.correction is not None and not self.mean_alone else 0
 
     def middle(self, c: Float[Tensor, "n k"], guidance: float, weaker: Edm | None) -> Tensor:
         """What galaxies are drawn around: the mean, guided as the denoiser is."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -72,7 +72,8 @@ class Model(nn.Module, ABC):
     Subclasses set `name` (which registers them), `paper` and `defaults`, and define `arguments` and `loss`. Their constructor's defaults
     are the paper's size; `small` holds the arguments of a narrower network that trains in minutes on a CPU, where there is one, and
     `small_training` what its training has other than `defaults`: the authors' batches and learning rates are for weeks of a GPU. `passing`
-    names arguments of one training, which another that starts from the model does not take over.
+    names arguments of one training, which another that starts from the model does not take over; `fitted` names, by their beginnings,
+    weights that :meth:`finish` finds.
     """
 
     name: ClassVar[str] = ""
@@ -81,6 +82,7 @@ class Model(nn.Module, ABC):
     small: ClassVar[dict[str, Any]] = {}
     small_training: ClassVar[dict[str, Any]] = {}
     passing: ClassVar[tuple[str, ...]] = ()
+    fitted: ClassVar[tuple[str, ...]] = ()
     registered: ClassVar[dict[str, type[Model]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -168,6 +170,16 @@ class Model(nn.Module, ABC):
 
     def anneal(self, progress: float) -> None:
         """Told before every step how far the training is, 0 to 1."""
+
+    def finish(self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], on_galaxies: Callable[[int], None]) -> None:
+        """Told once, when a training is over, on the averaged weights: galaxies of it, to find what is not learned step by step.
+
+        `on_galaxies` is told of each part of the work, of :meth:`finishing` in all.
+        """
+
+    def finishing(self, n: int) -> int:
+        """How much work :meth:`finish` is on n galaxies, 0 where there is none."""
+        return 0
 
     def forward(self, x: Tensor, c: Tensor, generator: torch.Generator) -> Tensor:
         """The loss: what a distributed wrapper needs `forward` to be."""
