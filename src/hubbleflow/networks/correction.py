@@ -9,8 +9,8 @@ denoisings, a few tenths of a per cent each, always the same way; and a bright g
 *  of the sky, where the mean galaxy m is faint: x_t - m moved by up to three pixels either way along either axis, both ways averaged, which
    is any even filter of that reach (resampling leaves a survey's noise correlated over two or three pixels; a network on patches with a
    starlet's three planes cannot say that); and a curve of each pixel's own value, in steps of its rms: stretched noise is not Gaussian.
-*  where the mean galaxy is bright, by how bright it is: the finest planes of the starlet transform, of which noise is to go and is, or is
-   not, what the galaxy itself has.
+*  where the mean galaxy is bright, by how bright it is: the finest planes of the starlet transform, of which noise is to go, and what the
+   galaxy itself has is not; once for all of the stamp and once for its middle, where four patches meet.
 
 Shifts and their inverse are one cosine transform (images mirrored at their edges): sum_k T_k phi_k = C' (F o (C r C')) C, F from the T_k.
 lambda is the error's variance over PRIOR^2: what few pixels say is not believed.
@@ -40,9 +40,9 @@ REACH = 3  # pixels along an axis
 SHIFTS = tuple((dy, dx) for dy in range(REACH + 1) for dx in range(REACH + 1) if dy + dx <= REACH + 1)
 CURVE = 4  # rms either way, a node each
 SKY, BRIGHTEST = 2, BRIGHTNESS_NODES - 2  # nodes of brightness up to which it is sky, and from which all is alike
-PLANES = 2
+PLANES, MIDDLE = 2, 1.5  # px
 PRIOR = 0.1  # of T
-PARTS = (len(SHIFTS), 2 * CURVE + 1, (BRIGHTEST - SKY + 1) * PLANES)
+PARTS = (len(SHIFTS), 2 * CURVE + 1, (BRIGHTEST - SKY + 1) * 2 * PLANES)
 BATCH = 10
 
 
@@ -63,6 +63,8 @@ class Correction(nn.Module):
         self.register_buffer("cosines", cosines.float(), persistent=False)
         self.register_buffer("filters", filters.flatten(1).float(), persistent=False)
         self.register_buffer("smoothing", smoothing(image_size, PLANES), persistent=False)
+        square = (i - (image_size - 1) / 2) ** 2
+        self.register_buffer("middle", (-(square[:, None] + square) / (2 * MIDDLE**2)).exp().flatten().float(), persistent=False)
         self.register_buffer("table", torch.zeros(NODES, bands, sum(PARTS)))
         self.register_buffer("sky_rms", torch.ones(bands))
 
@@ -100,10 +102,11 @@ class Correction(nn.Module):
         values = amount * rms[..., None]
         return torch.addcmul(values.gather(2, left), place - left, values.diff(dim=2).gather(2, left)).unflatten(2, rest.shape[2:])
 
-    def _smoother(self, rest: Tensor, p: Tensor, amount: Float[Tensor, "n band brightplane"]) -> Tensor:
+    def _smoother(self, rest: Tensor, p: Tensor, amount: Float[Tensor, "n band k"]) -> Tensor:
         p = p.flatten(2)
         bright = [(1 - (p - node).abs()).clamp(min=0) for node in range(SKY, BRIGHTEST)] + [(p - (BRIGHTEST - 1)).clamp(0, 1)]
-        of_planes = amount.unflatten(2, (PLANES, -1)) @ torch.stack(bright, dim=2)
+        everywhere = torch.stack(bright, dim=2)
+        of_planes = amount.unflatten(2, (PLANES, -1)) @ torch.cat([everywhere, everywhere * self.get_buffer("middle")], dim=2)
         c = smoothed(rest, self.get_buffer("smoothing"))
         return sum((of_planes[:, :, j].unflatten(2, rest.shape[2:]) * (c[j] - c[j + 1]) for j in range(PLANES)), torch.zeros_like(rest))
 
