@@ -24,11 +24,13 @@ from hubbleflow.diffusion import galaxy_seeds
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.models.edm import Edm
+from hubbleflow.precision import autocast, resolve_precision
 from hubbleflow.pretrained import find_model
 from hubbleflow.report.colour import sky_sigma
 from hubbleflow.simulate.numbers import with_numbers
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "hsc.md"
+CPU = torch.device("cpu")
 CORNER = 20  # px
 FREQUENCIES = (0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.71)  # cycles a pixel
 FAINTEST, MOST_BRIGHT = 22.0, 120
@@ -98,8 +100,8 @@ def table(generator: Generator, test: GalaxySet, n: int) -> str:
             model.denoiser.correction, drawn = correction, []
             for first in range(0, len(test), AT_ONCE):
                 part = slice(first, first + AT_ONCE)
-                with torch.inference_mode():
-                    drawn.append(model.sample(c[part], seeds[part]))
+                with torch.inference_mode(), autocast(resolve_precision("auto", CPU), CPU):
+                    drawn.append(model.sample(c[part], seeds[part]).float())
                 advance(len(drawn[-1]))
             sets[name] = torch.cat(drawn)
     flux = {name: generator.stretch.inverse(x, clip=True).numpy() for name, x in sets.items()}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from hubbleflow.averages import averaged
 from hubbleflow.diffusion import EdmDenoiser
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
-from hubbleflow.networks.correction import HIGHEST, LOWEST, NODES, SHIFTS, Correction
+from hubbleflow.models.edm import Edm
+from hubbleflow.networks.correction import FITTED, HIGHEST, LOWEST, NODES, SHIFTS, Correction
 from hubbleflow.networks.expected_error import hats
 from hubbleflow.survey import Survey
-from hubbleflow.training import Recipe, Training
+from hubbleflow.trained import TrainedModel
+from hubbleflow.training import Recipe, Training, weights_hash
 
 SIZE, SIGMA = 32, 0.1
 LEVELS = np.geomspace(LOWEST, HIGHEST, NODES)
@@ -57,11 +62,12 @@ def test_it_is_the_sum_of_its_terms() -> None:
     m = torch.rand(5, 3, SIZE, SIZE, generator=generator) ** 4 * torch.tensor([0.0, 0.1, 1.0, 5.0, 30.0])[:, None, None, None]
     sigma = torch.tensor([0.001, 0.012, 0.3, 2.0, 7.0])
     place = (sigma / LOWEST).log() / math.log(HIGHEST / LOWEST)
-    amounts = torch.tensordot(hats(place, NODES) * (place < 1)[:, None], correction.table, 1)
+    small = (sigma / LOWEST).clamp(max=1) ** 2
+    amounts = torch.tensordot(hats(place, NODES) * ((place < 1) * small)[:, None], correction.table, 1)
     expected = torch.einsum("nbk,knbyx->nbyx", amounts, correction._terms(rest, sigma, m))
     torch.testing.assert_close(correction(rest, sigma, m), expected, atol=1e-5, rtol=1e-4)
     assert (expected[4] == 0).all()  # beyond the last noise level
-    assert (expected[:4].flatten(1).std(dim=1) > 0.01).all()
+    assert (expected[1:4].flatten(1).std(dim=1) > 0.01).all()
 
 
 def test_before_it_is_fitted_it_is_nothing() -> None:
@@ -132,18 +138,92 @@ def test_while_it_learns_a_denoiser_is_not_corrected() -> None:
     )
 
 
-def test_a_training_ends_with_it_and_another_begins_without(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bands", [1, 2])
+def test_stamps_of_any_size_numbers_that_are_none_and_noise_levels_at_the_ends(bands: int) -> None:
+    correction = Correction(bands, 20)
+    correction.table.fill_(0.5)
+    correction.table[-1] = 0.0
+    rest, m = torch.ones(6, bands, 20, 20), torch.zeros(6, bands, 20, 20)
+    sigma = torch.tensor([0.0, LOWEST / 10, LOWEST, float(LEVELS[-2]), 0.999 * HIGHEST, HIGHEST])
+    size = correction(rest, sigma, m).abs().amax(dim=(1, 2, 3)) / (rest.amax() + 1)
+    assert size[0] == 0 and size[5] == 0
+    assert size[1] < 0.02 * size[2] and size[4] < 0.02 * size[3]
+    rest[0, 0, 3, 3] = torch.nan
+    spoilt = correction(rest, torch.full((6,), 0.1), m)
+    assert spoilt[0].isnan().any() and spoilt[1:].isfinite().all()
+    nothing_at_all = Correction(bands, 20)
+    nothing_at_all.fit(lambda x_t, sigma, c, m: torch.zeros_like(x_t), torch.zeros(4, bands, 20, 20), torch.zeros(4, 0), m[:4])
+    assert nothing_at_all.table.isfinite().all()
+
+
+def test_a_model_from_before_it_has_none() -> None:
+    arguments = {"bands": 1, "image_size": 16, "conditions": [0], "sigma_data": 0.5, "width": 16, "mean_widths": 4, "of_bands": {}}
+    new, old = Edm(**arguments), {name: v for name, v in Edm(**arguments).state_dict().items() if not name.startswith(Edm.fitted)}
+    new.load_state_dict(old)
+    assert not new.denoiser.correction.table.any()
+    assert Edm(**arguments | {"mean_widths": 0}).finishing(100) == 0
+    assert Edm(**arguments | {"mean_alone": True}).finishing(100) == 0
+    assert Edm(**arguments).finishing(100) == 1900
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory: pytest.TempPathFactory) -> GalaxySet:
     rng = np.random.default_rng(6)
     images = rng.normal(size=(64, 5, 16, 16)).astype(np.float32)
-    sky = GalaxySet(images, Survey.get("hsc-wide"), {"redshift": rng.uniform(0, 1, 64)}).write(tmp_path / "sky.h5")
-    recipe = Recipe(steps=200, batch_size=16, seed=1, snapshots=4, arguments={"width": 16, "mean_widths": 4})
-    told: list[tuple[int, int]] = []
-    training = Training(sky, tmp_path / "first", recipe)
+    return GalaxySet(images, Survey.get("hsc-wide"), {"redshift": rng.uniform(0, 1, 64)}).write(tmp_path_factory.mktemp("sky") / "sky.h5")
+
+
+RECIPE = Recipe(steps=200, batch_size=16, seed=1, snapshots=4, arguments={"width": 16, "mean_widths": 4})
+
+
+@pytest.fixture(scope="module")
+def folder(sky: GalaxySet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "first"
+    training, told = Training(sky, folder, RECIPE), []
     for _ in training.run(lambda done, of: told.append((done, of))):
-        assert not training.averaged().model.denoiser.correction.table.any()
-    assert told[-1] == (16 * NODES, 16 * NODES)
-    table = Generator.load(tmp_path / "first").model.denoiser.correction.table
+        assert not table_of(training.averaged()).any()
+    assert told[-1] == (16 * FITTED, 16 * FITTED)
+    assert training.finished
+    return folder
+
+
+def table_of(trained: TrainedModel) -> torch.Tensor:
+    model = trained.model
+    assert isinstance(model, Edm)
+    return model.denoiser.correction.get_buffer("table")
+
+
+def test_a_training_ends_with_it_and_another_begins_without(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
+    table = table_of(Generator.load(folder))
     assert table.any()
-    torch.testing.assert_close(averaged(tmp_path / "first", 0.1).model.denoiser.correction.table, table)
-    second = Training(sky, tmp_path / "second", Recipe(steps=2, batch_size=16, seed=2, start=str(tmp_path / "first")))
-    assert not second.averaged().model.denoiser.correction.table.any()
+    torch.testing.assert_close(table_of(averaged(folder, 0.1)), table)
+    half = Generator.load(Generator.load(folder).save_pretrained(tmp_path / "half"))
+    torch.testing.assert_close(table_of(half), table, atol=1e-4, rtol=1e-2)
+    second = Training(sky, tmp_path / "second", Recipe(steps=2, batch_size=16, seed=2, start=str(folder)))
+    assert not table_of(second.averaged()).any()
+    student = Training(sky, tmp_path / "student", Recipe(model="consistency", steps=2, batch_size=16, start=str(folder)))
+    assert student.averaged().model.finishing(100) == 0
+
+
+def test_a_training_that_is_killed_as_it_finishes_goes_on_to_the_same_weights(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
+    def kill(done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    killed = Training(sky, tmp_path / "killed", RECIPE)
+    with pytest.raises(KeyboardInterrupt):
+        list(killed.run(kill))
+    resumed = Training(sky, tmp_path / "killed", RECIPE, resume=True)
+    assert resumed.progress == 1 and not resumed.finished
+    assert list(resumed.run()) == []
+    assert resumed.finished
+    assert weights_hash(tmp_path / "killed") == weights_hash(folder)
+    assert Training(sky, tmp_path / "killed", RECIPE, resume=True).finished
+
+
+def test_a_longer_training_goes_on_without_it_and_ends_with_another(sky: GalaxySet, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "longer")
+    longer = Training(sky, tmp_path / "longer", replace(RECIPE, steps=203), resume=True)
+    for _ in longer.run():
+        assert not table_of(longer.averaged()).any()
+    assert table_of(longer.averaged()).any()
+    assert float((table_of(longer.averaged()) - table_of(Generator.load(folder))).abs().max()) > 0

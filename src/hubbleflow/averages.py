@@ -129,7 +129,7 @@ def averaged(folder: str | os.PathLike[str], length: float, step: int | None = N
             f"{len(steps)} snapshots are too few for an average of length {length:g}: it would be {100 * misfit:.0f} % off; "
             f"ask for one between {KEPT[0]:g} and {KEPT[-1]:g}, or train with more --snapshots"
         )
-    # What was found when the training was over is not in its snapshots, and stays as it is.
+    # What was found when the training was over is not in its snapshots, and stays: it is what the network cannot say (decision 0019).
     state = {name: tensor for name, tensor in trained.model.state_dict().items() if not name.startswith(trained.model.fitted)}
     sums: dict[str, Tensor] = {}
     for (t, each), part in zip(kept, share, strict=True):

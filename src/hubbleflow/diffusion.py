@@ -52,7 +52,7 @@ class EdmDenoiser(nn.Module):
         network: F; takes images, a noise code (n,), conditions (n, k) and, where there is a mean, that.
         sigma_data: standard deviation of the stretched images.
         mean: m; learns from :meth:`mean_loss` alone.
-        correction: of eq. (4), once it is trained: it takes x_t - m, sigma and m.
+        correction: what is added to D of eq. (4) where it does not learn (`eval`); takes x_t - m, sigma and m.
     """
 
     def __init__(self, network: nn.Module, sigma_data: float, mean: nn.Module | None = None, correction: Correction | None = None) -> None:

@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 WARMUP = 100  # steps over which the learning rate rises from zero
 SAVE_EVERY = 60.0  # seconds between checkpoints, where no number of steps is given
 LOG_EVERY = 20  # steps between rows of log.jsonl
-A_GALAXY_TO_FINISH, FEWEST_TO_FINISH, MOST_TO_FINISH = 200, 16, 240  # images learned from a galaxy that it is finished by, and bounds
+# A training is finished by one galaxy for each so many images it has learned from; by none where there would be too few.
+A_GALAXY_TO_FINISH, FEWEST_TO_FINISH, MOST_TO_FINISH = 200, 16, 240
 ORIENTED = ("centroid_x", "centroid_y", "true_x", "true_y")  # endings of columns that turn with the image
 
 
@@ -156,6 +157,7 @@ class Training:
     Attributes:
         step, seconds: how long it has been trained.
         stopped: whether :meth:`stop` has ended it.
+        finished: whether it has come to its end, and what is found there (:meth:`~hubbleflow.models.Model.finish`) has been.
 
     Raises:
         InputError: a set that cannot be trained on, a folder that is taken, a checkpoint of another set or recipe.
@@ -170,7 +172,7 @@ class Training:
         on_scan: Callable[[int], None] | None = None,
     ) -> None:
         self.folder, self.recipe, self.ranks = Path(folder), recipe.with_defaults(), Ranks.here()
-        self.step, self.seconds, self.stopped, self._asked_to_stop = 0, 0.0, False, False
+        self.step, self.seconds, self.stopped, self._asked_to_stop, self.finished = 0, 0.0, False, False, False
         with self.ranks.same_fate():
             taken = self._read(galaxies, resume, on_scan)
         # Versions may differ from machine to machine.
@@ -332,6 +334,7 @@ class Training:
             power=1.0,
             include_online_model=False,
             use_foreach=True,
+            param_or_buffer_names_no_ema={name for name in model.state_dict() if name.startswith(model.fitted)},
         )
         self.averages = Averages(model) if recipe.snapshots else None
         optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, own.betas, weight_decay=own.weight_decay, fused=True)
@@ -389,21 +392,26 @@ class Training:
             if due and step.progress < 1 and not self.stopped:
                 self.save()
                 saved = time.monotonic()
-        if not self.stopped:
-            with self.ranks.same_fate():
-                if self.ranks.is_first:
-                    self._finish(on_finishing)
+        if self.progress >= 1 and not self.finished:
+            if n := self._to_finish_by():
+                self.save()  # what may take minutes does not put at risk what took hours
+                with self.ranks.same_fate():
+                    if self.ranks.is_first:
+                        self._finish(n, on_finishing)
+            self.finished = True
         self.save()
 
     def stop(self) -> None:
         """End :meth:`run` after the step that is being made, with a checkpoint: in all processes, whichever is told."""
         self._asked_to_stop = True
 
-    def _finish(self, on_finishing: Callable[[int, int], None]) -> None:
-        """Have the averaged weights finished, by more galaxies after a longer training; by the same in one process as in several."""
+    def _to_finish_by(self) -> int:
+        """How many galaxies the averaged weights are finished by: more after a longer training."""
         n = min(MOST_TO_FINISH, self.step * (self.recipe.batch_size or 1) // A_GALAXY_TO_FINISH, len(self.galaxies))
-        if n < FEWEST_TO_FINISH:
-            return
+        return n if n >= FEWEST_TO_FINISH and self.average.ema_model.finishing(n) else 0
+
+    def _finish(self, n: int, on_finishing: Callable[[int, int], None]) -> None:
+        """Have the averaged weights finished; of several processes in one, by the galaxies that one alone would take."""
         rows = np.sort(np.random.default_rng([self.recipe.seed, 3]).choice(len(self.galaxies), n, replace=False))
         images = np.nan_to_num(self.galaxies.images[rows], nan=0.0, posinf=0.0, neginf=0.0)
         c = self.conditions.encode({name: values[rows] for name, values in self.columns.items()}, extrapolate=True)
@@ -414,7 +422,8 @@ class Training:
             done += more
             on_finishing(done, model.finishing(n))
 
-        model.finish(self.trained.stretch(torch.from_numpy(images).to(self.device)), c.to(self.device), on_galaxies)
+        with autocast(self.precision, self.device):
+            model.finish(self.trained.stretch(torch.from_numpy(images).to(self.device)), c.to(self.device), on_galaxies)
 
     def _step(self) -> float:
         """Learn from one batch, and return this process's part of its mean loss."""
@@ -478,6 +487,7 @@ class Training:
             "identity": config_hash(averaged.config()),
             "step": self.step,
             "seconds": self.seconds,
+            "finished": self.finished,
             "model": self.online.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict(),
@@ -511,6 +521,7 @@ class Training:
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise InputError(damaged) from error
         self.step, self.seconds = step, seconds
+        self.finished = self.progress >= 1 and bool(state.get("finished", True))
         if self.ranks.is_first:
             self._forget_log_after(self.step)
             if self.averages is not None:

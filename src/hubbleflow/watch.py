@@ -58,7 +58,7 @@ def train(
         )
     if training.step:
         print(f"resuming {folder} at step {training.step}", file=sys.stderr)
-    if training.progress >= 1:
+    if training.finished:
         print(f"{folder} has been trained to its end", file=sys.stderr)
         return training
     with _interrupt_between_steps(training):
@@ -99,6 +99,11 @@ def _follow(training: Training, sheets: bool, tensorboard: bool) -> None:
         task = bar.add_task(f"training {trained.title}", total=1.0, step=training.step, loss=np.nan, speed=0)
         bar.update(task, completed=training.progress)
 
+        def show_sheet() -> None:
+            with ranks.same_fate():
+                if sheets and ranks.is_first and isinstance(trained, Generator):
+                    _draw_sheet(training, folder / "samples" / f"step_{training.step:07d}.png")
+
         def on_finishing(done: int, of: int) -> None:
             bar.update(task, description=f"finishing {trained.title}", completed=done / of)
 
@@ -110,11 +115,11 @@ def _follow(training: Training, sheets: bool, tensorboard: bool) -> None:
                 writer.add_scalar("loss", loss, step.number)
                 writer.add_scalar("learning_rate", step.learning_rate, step.number)
                 writer.add_scalar("images_per_second", speed, step.number)
-            if due and step.progress >= due[0] and not training.stopped:
+            if due and due[0] <= step.progress < 1 and not training.stopped:
                 due = [at for at in due if at > step.progress]
-                with ranks.same_fate():
-                    if sheets and ranks.is_first and isinstance(trained, Generator):
-                        _draw_sheet(training, folder / "samples" / f"step_{step.number:07d}.png")
+                show_sheet()
+        if training.finished:
+            show_sheet()
     if writer:
         writer.close()
 

@@ -27,7 +27,7 @@ from hubbleflow.band_conditions import BandConditions
 from hubbleflow.diffusion import EdmDenoiser, NoiseStreams, Weighing, edm_loss, guided
 from hubbleflow.errors import InputError
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
-from hubbleflow.networks.correction import NODES, Correction
+from hubbleflow.networks.correction import FITTED, Correction
 from hubbleflow.networks.expected_error import ExpectedError
 from hubbleflow.networks.mean_galaxy import MeanGalaxy, galaxy_modes
 from hubbleflow.networks.patch_unet import PatchUNet
@@ -184,7 +184,7 @@ class Edm(GenerativeModel):
 
     def finishing(self, n: int) -> int:
         """Each at every noise level of the correction."""
-        return n * NODES if self.denoiser.correction is not None and not self.mean_alone else 0
+        return n * FITTED if self.denoiser.correction is not None and not self.mean_alone else 0
 
     def middle(self, c: Float[Tensor, "n k"], guidance: float, weaker: Edm | None) -> Tensor:
         """What galaxies are drawn around: the mean, guided as the denoiser is."""

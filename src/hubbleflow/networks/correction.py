@@ -7,8 +7,9 @@ Training leaves errors of a thousandth in what the loss hardly sees and galaxies
 denoisings, a few tenths of a per cent each, always the same way; and a bright galaxy's middle is a handful of pixels. The functions phi:
 
 *  of the sky, where the mean galaxy m is faint: x_t - m moved by up to three pixels either way along either axis, both ways averaged, which
-   is any even filter of that reach (resampling leaves a survey's noise correlated over two or three pixels; a network on patches with a
-   starlet's three planes cannot say that); and a curve of each pixel's own value, in steps of its rms: stretched noise is not Gaussian.
+   is a filter of that reach, even along either axis (resampling leaves a survey's noise correlated over two or three pixels; a network on
+   patches with a starlet's three planes cannot say that); and a curve of each pixel's own value, in steps of its rms: stretched noise is
+   not Gaussian.
 *  where the mean galaxy is bright, by how bright it is: the finest planes of the starlet transform, of which noise is to go, and what the
    galaxy itself has is not; once for all of the stamp and once for its middle, where four patches meet.
 
@@ -19,7 +20,7 @@ lambda is the error's variance over PRIOR^2: what few pixels say is not believed
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,15 +36,16 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-LOWEST, HIGHEST, NODES = 0.012, 6.0, 20  # sigma, evenly in its logarithm; above, nothing is left to say
+LOWEST, HIGHEST, NODES = 0.012, 6.0, 20  # sigma, evenly in its logarithm; from the last on, nothing is left to say
+FITTED = NODES - 1
 REACH = 3  # pixels along an axis
 SHIFTS = tuple((dy, dx) for dy in range(REACH + 1) for dx in range(REACH + 1) if dy + dx <= REACH + 1)
 CURVE = 4  # rms either way, a node each
 SKY, BRIGHTEST = 2, BRIGHTNESS_NODES - 2  # nodes of brightness up to which it is sky, and from which all is alike
 PLANES, MIDDLE = 2, 1.5  # px
-PRIOR = 0.1  # of T
+PRIOR, TINY = 0.1, 1e-20  # of T; of a variance
+AT_ONCE = 40_960  # pixels of a band
 PARTS = (len(SHIFTS), 2 * CURVE + 1, (BRIGHTEST - SKY + 1) * 2 * PLANES)
-BATCH = 10
 
 
 class Correction(nn.Module):
@@ -76,11 +78,15 @@ class Correction(nn.Module):
         if bool((sigma >= HIGHEST).all()) or not bool(table.any()):
             return 0.0
         with torch.autocast(rest.device.type, enabled=False):
-            place = (sigma.float() / LOWEST).log() / math.log(HIGHEST / LOWEST)
-            amounts = torch.tensordot(hats(place, NODES) * (place < 1)[:, None], table, 1).split(PARTS, dim=2)
+            amounts = torch.tensordot(self._weights(sigma.float()), table, 1).split(PARTS, dim=2)
             p = self._place(m)
             sky = self._filtered(rest, amounts[0]) + self._curved(rest, self._rms(sigma), amounts[1])
             return torch.addcmul(self._smoother(rest, p, amounts[2]), self._sky(p), sky)
+
+    def _weights(self, sigma: Float[Tensor, " n"]) -> Float[Tensor, "n node"]:
+        """Of the nodes at noise levels; D = x_t without noise, and what it gets wrong goes there as sigma^2."""
+        place = (sigma / LOWEST).log() / math.log(HIGHEST / LOWEST)
+        return hats(place, NODES) * ((place < 1) * (sigma / LOWEST).clamp(max=1) ** 2)[:, None]
 
     def _place(self, m: Tensor) -> Tensor:
         return brightness_place(above_sky(m.float())) * (BRIGHTNESS_NODES - 1)
@@ -98,7 +104,7 @@ class Correction(nn.Module):
 
     def _curved(self, rest: Tensor, rms: Float[Tensor, "n band"], amount: Float[Tensor, "n band node"]) -> Tensor:
         place = (rest.flatten(2) / rms[..., None] + CURVE).clamp(0, 2 * CURVE)
-        left = place.long().clamp(max=2 * CURVE - 1)
+        left = place.long().clamp(0, 2 * CURVE - 1)  # not a number, and it stays that: no place in the table
         values = amount * rms[..., None]
         return torch.addcmul(values.gather(2, left), place - left, values.diff(dim=2).gather(2, left)).unflatten(2, rest.shape[2:])
 
@@ -133,24 +139,33 @@ class Correction(nn.Module):
         Args:
             denoiser: D of (x_t, sigma, c, m).
             x, c, m: galaxies, stretched, their conditions and the means of those.
-            on_galaxies: told how many have been denoised, of `NODES * len(x)`.
+            on_galaxies: told how many have been denoised, of `FITTED * len(x)`.
             seed: of the noise.
         """
         sky = self._sky(self._place(m))
         self.get_buffer("sky_rms").copy_(((sky * (x - m) ** 2).sum(dim=(0, 2, 3)) / sky.sum(dim=(0, 2, 3)).clamp(min=1)).sqrt())
         many, found = sum(PARTS), torch.zeros_like(self.get_buffer("table"))
-        for node, level in enumerate(np.geomspace(LOWEST, HIGHEST, NODES).tolist()):
-            products = torch.zeros(x.shape[1], many + 1, many + 1, dtype=torch.float64, device=x.device)
+        batch = max(1, AT_ONCE // (x.shape[2] * x.shape[3]))
+        for node, level in enumerate(np.geomspace(LOWEST, HIGHEST, NODES)[:FITTED].tolist()):
+            products = torch.zeros(x.shape[1], many + 1, many + 1, dtype=torch.float64)
             generator = torch.Generator().manual_seed(seed)
-            for first in range(0, len(x), BATCH):
-                part = slice(first, first + BATCH)
+            for first in range(0, len(x), batch):
+                part = slice(first, first + batch)
                 sigma = torch.full((len(x[part]),), level, device=x.device)
                 x_t = x[part] + level * torch.randn(x[part].shape, generator=generator).to(x.device)
                 error = x[part] - denoiser(x_t, sigma, c[part], m[part])
-                rows = torch.cat([self._terms(x_t - m[part], sigma, m[part]), error[None]]).permute(2, 0, 1, 3, 4).flatten(2)
-                products += (rows @ rows.transpose(1, 2)).double()
+                with torch.autocast(x.device.type, enabled=False):
+                    rows = torch.cat([self._terms(x_t - m[part], sigma, m[part]), error[None]]).permute(2, 0, 1, 3, 4).flatten(2)
+                    products += (rows @ rows.transpose(1, 2)).cpu().double()
                 on_galaxies(len(x_t))
-            variance = products[:, -1, -1] / (x.numel() / x.shape[1])
-            ridge = torch.eye(many, dtype=torch.float64, device=x.device) * (variance / PRIOR**2)[:, None, None]
+            variance = (products[:, -1, -1] / (x.numel() / x.shape[1])).clamp(min=TINY)
+            ridge = torch.eye(many, dtype=torch.float64) * (variance / PRIOR**2)[:, None, None]
             found[node] = torch.linalg.solve(products[:, :-1, :-1] + ridge, products[:, :-1, -1])
         self.get_buffer("table").copy_(found)
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """A model from before there were corrections has none."""
+        for name, buffer in self.named_buffers():
+            if name not in self._non_persistent_buffers_set:
+                state.setdefault(prefix + name, buffer)
+        super()._load_from_state_dict(state, prefix, *rest)
