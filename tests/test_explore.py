@@ -171,11 +171,14 @@ def test_controls_cover_the_trained_range_in_round_steps() -> None:
     assert len(redshift["marks"]) == 33 and kind == {
         "name": "category",
         "optional": True,
+        "more": False,
         "classes": ["Barred Spiral", "Round Smooth"],
         "start": "Barred Spiral",
     }
     assert tail["log"] and (tail["low"], tail["high"]) == (8.0, 11.0) and tail["optional"]
     assert not any(control["optional"] for control in controls(kinds(dropout=0.0)))
+    many = controls(kinds(REDSHIFT, KIND, *(Condition.fit(f"number_{k}", np.arange(40.0)) for k in range(4))))
+    assert [control["more"] for control in many] == [False, False, True, True, True, True]
     [inward] = controls(small("edm", Condition.fit("redshift", np.linspace(0.0123, 3.9876, 300))))
     assert (inward["low"], inward["high"]) == (0.02, 3.98), "every place of the slider is within the trained range"
     table = redshift_table(kinds())

@@ -226,7 +226,7 @@ def test_downloads(browser: Any, served: Served, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("scheme", "viewport"), [("light", SCREEN), ("dark", SCREEN), ("dark", PHONE)], ids=["light", "dark", "phone"])
 def test_it_can_be_read(browser: Any, served: Served, scheme: str, viewport: dict[str, int]) -> None:
     page = opened(browser, served, viewport, color_scheme=scheme, reduced_motion="reduce")
-    page.locator("summary").click()
+    page.locator("#about-it summary").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     outside = page.evaluate("""() => [...document.querySelectorAll('main *:not(.unseen)')].filter(e => e.checkVisibility()
         && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))""")
@@ -258,4 +258,23 @@ def test_other_conditions_have_their_controls_and_can_be_left_out(browser: Any) 
     while not page.locator("#trouble").text_content() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert page.locator("#trouble").text_content() == "The server does not answer: does hubbleflow explore still run?"
+    page.close()
+
+
+def test_many_numbers_are_folded_away_and_asked_for_when_they_are_ticked(browser: Any) -> None:
+    served = Served(application(Frames.of(kinds(REDSHIFT, *(Condition.fit(f"number_{k}", np.arange(40.0)) for k in range(4))))))
+    page = browser.new_page(viewport=SCREEN)
+    asked: list[dict[str, float]] = []
+    page.on("request", lambda request: asked.append(request.post_data_json["conditions"]) if request.url.endswith("/draw") else None)
+    page.goto(served.url)
+    rested(page)
+    assert {name for one in asked for name in one} == {"redshift"}
+    assert page.locator("#more summary").text_content() == "More to ask for: number_0, number_1, number_2, number_3"
+    assert page.get_by_role("slider").count() == 1, "the others are folded away"
+    page.locator("#more summary").click()
+    assert page.get_by_role("slider").count() == 5 and page.get_by_role("slider", name="number_2").is_disabled()
+    page.get_by_label("asked for").nth(2).check()
+    rested(page)
+    assert asked[-1].keys() == {"redshift", "number_2"} and "number_2" in page.locator("#name").text_content()
+    served.stop()
     page.close()

@@ -1,9 +1,7 @@
 """The page of `hubbleflow explore`, as docs/explore.md shows it: started, put at a redshift and a kind, and photographed by Chromium.
 
-hubbleflow simulate sky.h5 --n 1500 --seed 1
-hubbleflow train sky.h5 model --condition redshift,category --minutes 1.5
-hubbleflow simulate test.h5 --n 800 --seed 2 && hubbleflow measure test.h5
-python docs/figures/explore.py model --population test.h5
+hubbleflow simulate test.h5 --n 4000 --seed 2 && hubbleflow measure test.h5
+python docs/figures/explore.py hsc --population test.h5
 """
 
 from __future__ import annotations
@@ -42,11 +40,11 @@ def photograph(url: str, redshift: str, kind: str, galaxy: int, dark: bool, widt
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", help="folder, or the name of one that ships")
     parser.add_argument("--population", type=Path, required=True)
     parser.add_argument("--redshift", default="0.35")
     parser.add_argument("--kind", default="Unbarred Loose Spiral")
-    parser.add_argument("--galaxy", type=int, default=6, help="seed of the one that is shown large")
+    parser.add_argument("--galaxy", type=int, default=2, help="seed of the one that is shown large")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--width", type=int, default=1120)
     parser.add_argument("--out", type=Path, default=OUT)

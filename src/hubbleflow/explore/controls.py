@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hubbleflow.conditions import Condition
     from hubbleflow.generator import Generator
 
+MOST_SLIDERS = 3  # above the galaxy, besides the redshift's
 POSITIONS = 300  # of a slider, at least
 TIMES = 513  # rows of the table of lookback times: linear between them it is right to 1e-3 Gyr
 
@@ -25,17 +26,23 @@ TIMES = 513  # rows of the table of lookback times: linear between them it is ri
 def controls(generator: Generator) -> list[dict[str, Any]]:
     """One a condition, in their order, JSON-able.
 
-    `optional` ones may be left out: what a generator does then it has learned only where conditions were dropped in training. Redshift is
-    always asked for, so that something is.
+    `optional` ones may be left out: they are drawn then, from a prior where there is one; what another generator does it has learned only
+    where conditions were dropped in training. Redshift is always asked for, so that something is. Numbers that are optional are `more`, left
+    out at first and folded away, where they would push the galaxy off the screen.
 
     Example (with a folder that `hubbleflow train` wrote)::
 
         controls(Generator.load("model"))[0]
-        # {"name": "redshift", "optional": False, "low": 0.02, "high": 3.98, "step": 0.01, "start": 0.71, "log": False, "marks": [...]}
+        # {"name": "redshift", "optional": False, "more": False, "low": 0.02, "high": 3.98, "step": 0.01, "start": 0.71, "log": False, "marks": [...]}
     """
     columns = generator.conditions.columns
     droppable = (generator.prior is not None or bool(generator.training.get("dropout"))) and len(columns) > 1
-    return [{"name": column.name, "optional": droppable and column.name != "redshift", **_control(column)} for column in columns]
+    optional = [droppable and column.name != "redshift" for column in columns]
+    fold = sum(left and not column.is_category for left, column in zip(optional, columns, strict=True)) > MOST_SLIDERS
+    return [
+        {"name": column.name, "optional": left, "more": fold and left and not column.is_category, **_control(column)}
+        for left, column in zip(optional, columns, strict=True)
+    ]
 
 
 def _control(condition: Condition) -> dict[str, Any]:

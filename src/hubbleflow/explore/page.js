@@ -56,7 +56,7 @@ function addNumber(control) {
   const beside = make("span", {className: "beside"});
   const text = v => control.log ? String(Number(v.toPrecision(4))) : v.toFixed(digits(control.step));
   const value = place => control.log ? 10 ** place : Number(text(place));
-  let current;
+  let current, settle = () => {};
   number.min = value(control.low);
   number.max = value(control.high);
   number.setAttribute("aria-label", `${control.name}, as a number`);
@@ -72,19 +72,20 @@ function addNumber(control) {
   const top = make("div", {className: "top"}, make("label", {htmlFor: slider.id, textContent: control.name}), number, beside,
     make("small", {className: "marks", textContent: "marks: training galaxies, 1/32 between two"}));
   if (control.optional) {
-    const box = make("input", {type: "checkbox", checked: true});
-    box.addEventListener("change", () => {
+    const box = make("input", {type: "checkbox", checked: !control.more});
+    settle = () => {
       slider.disabled = number.disabled = !box.checked;
       asked[control.name] = box.checked ? current : null;
-      changed();
-    });
+    };
+    box.addEventListener("change", () => { settle(); changed(); });
     beside.before(make("label", {}, box, " asked for"));
   }
   const marks = draws("svg", {viewBox: "0 0 1 1", preserveAspectRatio: "none", "aria-hidden": "true"});
   const place = mark => Math.min(Math.max((mark - control.low) / (control.high - control.low), 0), 1);
   marks.append(draws("path", {d: control.marks.map(mark => `M${place(mark)} 0v1`).join("")}));
   put(value(control.start));
-  find("conditions").append(make("div", {className: "number"}, top, slider, marks));
+  settle();
+  find(control.more ? "further" : "conditions").append(make("div", {className: "number"}, top, slider, marks));
 }
 
 function addKinds(control) {
@@ -266,6 +267,11 @@ async function download(what, some) {
 
 find("about").textContent = known.about;
 find("large").width = find("large").height = known.size;
+const further = known.controls.filter(control => control.more).map(control => control.name).join(", ");
+if (further) {
+  find("conditions").after(make("details", {id: "more"}, make("summary", {textContent: `More to ask for: ${further}`}),
+    make("section", {id: "further", ariaLabel: "More conditions"})));
+}
 known.controls.forEach(control => (control.classes ? addKinds : addNumber)(control));
 addSetting("seed", 2 ** 32 - known.most, sow);
 addSetting("count", known.most, sow);
