@@ -27,13 +27,13 @@ def controls(generator: Generator) -> list[dict[str, Any]]:
     """One a condition, in their order, JSON-able.
 
     `optional` ones may be left out: they are drawn then, from a prior where there is one; what another generator does it has learned only
-    where conditions were dropped in training. Redshift is always asked for, so that something is. Numbers that are optional are `more`, left
-    out at first and folded away, where they would push the galaxy off the screen.
+    where conditions were dropped in training. Redshift is always asked for, so that something is. Optional numbers are `more`, left out at
+    first and folded away, where they would push the galaxy off the screen.
 
     Example (with a folder that `hubbleflow train` wrote)::
 
         controls(Generator.load("model"))[0]
-        # {"name": "redshift", "optional": False, "more": False, "low": 0.02, "high": 3.98, "step": 0.01, "start": 0.71, "log": False, "marks": [...]}
+        # {"name": "redshift", "optional": False, "more": False, "low": 0.02, "high": 3.98, "step": 0.01, "start": 0.71, ...}
     """
     columns = generator.conditions.columns
     droppable = (generator.prior is not None or bool(generator.training.get("dropout"))) and len(columns) > 1
