@@ -1,7 +1,8 @@
 """The page of `hubbleflow explore`, as docs/explore.md shows it: started, put at a redshift and a kind, and photographed by Chromium.
 
-hubbleflow simulate test.h5 --n 4000 --seed 2 && hubbleflow measure test.h5
-python docs/figures/explore.py hsc --population test.h5
+python docs/figures/explore.py hsc --population runs/quality/real.h5
+
+The population is left by bench/quality.py; any set that `hubbleflow measure` has measured will do.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class EdmDenoiser(nn.Module):
         network: F; takes images, a noise code (n,), conditions (n, k) and, where there is a mean, that.
         sigma_data: standard deviation of the stretched images.
         mean: m; learns from :meth:`mean_loss` alone.
-        correction: what is added to D of eq. (4) where it does not learn (`eval`); takes x_t - m, sigma and m.
+        correction: what is added to D of eq. (4) where it does not learn (`eval`); takes x_t - m, sigma and m, and so needs a mean.
     """
 
     def __init__(self, network: nn.Module, sigma_data: float, mean: nn.Module | None = None, correction: Correction | None = None) -> None:
@@ -60,7 +60,7 @@ class EdmDenoiser(nn.Module):
         self.network: Any = network
         self.sigma_data = sigma_data
         self.mean: Any = mean
-        self.correction: Any = correction if mean is not None else None
+        self.correction: Any = correction
 
     def forward(
         self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: Tensor | None = None
