@@ -54,7 +54,7 @@ from hubbleflow.pretrained import find_model
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 CPU = torch.device("cpu")
-PAPER_STEPS, FEW_STEPS = 1000, 10
+PAPER_STEPS, FEW_STEPS = 1000, 6
 BATCHES = (4, 16)  # in which the others are tried
 TRAINED = 4  # training steps a round
 UNIT = 8  # channels of diffusers' networks are multiples of it, as its groups and heads want

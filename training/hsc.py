@@ -1,14 +1,16 @@
-"""Train the generator and the redshift reader that ship with the package, `hsc` and `hsc-redshift`, on a mock sky of HSC Wide.
+"""Train what ships with the package on a mock sky of HSC Wide: the generator `hsc`, `hsc-student`, which draws in one evaluation of the
+network, and the redshift reader `hsc-redshift`.
 
     python training/hsc.py --minutes 120                   # again after a stop: it goes on where it ended
     python training/hsc.py --start hsc --minutes 120       # from the weights that ship, on another sky (another --seed)
+    python training/hsc.py --only hsc-student --start hsc --minutes 120   # a student of the weights that ship
     python training/hsc.py --ship                          # into src/hubbleflow/pretrained, in float16
 
 The generator is told all of a galaxy's numbers (brightness, four colours, size, Sersic index, axis ratio, position angle) and each band's
 seeing beside its redshift and kind; at the user's, those that are not asked for come from its prior (docs/decisions/0013-prior.md). The
-minutes are the generator's; its mean galaxy has a twelfth of that beforehand, the reader a sixth. It trains anywhere: on
-a GPU where there is one, in as many threads as there are (OMP_NUM_THREADS), in several processes (docs/ranks.md; `--` keeps torchrun from
-what is ours):
+minutes are the generator's; its mean galaxy has a twelfth of that beforehand, the reader a sixth, the student a half. It trains anywhere:
+on a GPU where there is one, in as many threads as there are (OMP_NUM_THREADS), in several processes (docs/ranks.md; `--` keeps torchrun
+from what is ours):
 
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -- training/hsc.py --n 120000 --start hsc --seed 6 --minutes 120
 
@@ -38,7 +40,7 @@ from hubbleflow.trained import TrainedModel
 from hubbleflow.training import Recipe
 from hubbleflow.watch import train
 
-NAME, MEAN, READER = "hsc", "hsc-mean", "hsc-redshift"
+NAME, MEAN, READER, STUDENT = "hsc", "hsc-mean", "hsc-redshift", "hsc-student"
 SNAPSHOTS = 20
 TEST_SEED = 2  # of the galaxies to judge by, whatever was learned from
 EVERY = 15  # galaxies of a pointing's 256, so that 4,000 come from some 230 pointings
@@ -84,7 +86,9 @@ class Road:
 
 
 def recipes(road: Road, sky: GalaxySet, minutes: float, start: str | None) -> dict[str, Recipe]:
-    """How each is trained, in this order: the mean galaxy first, as a generator is to draw around one that stands still."""
+    """How each is trained, in this order: the mean galaxy first, as a generator is to draw around one that stands still; the student after
+    the generator, from its weights.
+    """
     around = Recipe(
         conditions=("redshift", "category", *NUMBERS, *seeing_of(sky)),
         minutes=minutes,
@@ -100,14 +104,17 @@ def recipes(road: Road, sky: GalaxySet, minutes: float, start: str | None) -> di
         READER: Recipe(model="redshift-density", conditions=("redshift",), minutes=minutes / 6, seed=road.seed),
         MEAN: replace(around, **mean, arguments={**around.arguments, "mean_alone": True}),
         NAME: around,
+        STUDENT: replace(around, model="consistency", minutes=minutes / 2, start=str(road.out / NAME), snapshots=0),
     }
 
 
 def ship(road: Road, only: str | None, length: float | None) -> None:
-    """Write both, or one, in float16 onto the package's shelf."""
+    """Write all, or one, in float16 onto the package's shelf."""
     found: dict[str, TrainedModel] = {}
     if only in (None, NAME):
         found[NAME] = averaged(road.out / NAME, length) if length is not None else Generator.load(road.out / NAME)
+    if only in (None, STUDENT):
+        found[STUDENT] = Generator.load(road.out / STUDENT)
     if only in (None, READER):
         found[READER] = Predictor.load(road.out / READER)
     for name, trained in found.items():
@@ -128,8 +135,8 @@ def main() -> None:
     parser.add_argument("--n-test", type=int, default=4_000, help="others to judge by")
     parser.add_argument("--minutes", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=(NAME, READER), help="this one alone")
-    parser.add_argument("--start", help="a generator whose weights this one starts from")
+    parser.add_argument("--only", choices=(NAME, STUDENT, READER), help="this one alone")
+    parser.add_argument("--start", help="a generator whose weights this one starts from, or the student's teacher")
     parser.add_argument("--ship", action="store_true", help="write it into the package instead of training")
     parser.add_argument("--length", type=float, help="of the weights' average that is shipped (see `hubbleflow average`)")
     given = parser.parse_args()
@@ -147,7 +154,13 @@ def main() -> None:
         sky = road.sky()
         for name, recipe in recipes(road, sky, given.minutes, given.start).items():
             asked = given.only in (None, name) or (given.only == NAME and name == MEAN)
-            if asked and not (name == MEAN and (road.out / NAME / CONFIG).exists()):
+            if given.only == STUDENT and given.start:
+                recipe = replace(recipe, start=given.start)
+            done = {
+                MEAN: road.out / NAME,
+                STUDENT: road.out / STUDENT,
+            }  # of a generator that has gone on since, a student is to be asked for
+            if asked and not (name != given.only and name in done and (done[name] / CONFIG).exists()):
                 train(sky, road.out / name, recipe, resume=True)
 
 
