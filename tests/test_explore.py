@@ -122,7 +122,7 @@ def test_the_same_request_has_the_same_bytes(client: TestClient) -> None:
 def test_a_dragged_slider_takes_some_steps_and_no_more_than_a_resting_one() -> None:
     model = small("edm", REDSHIFT)
     frames = Frames.of(model)
-    assert frames.steps == 20 and FEWEST_DRAFT_STEPS <= frames.draft_steps <= frames.steps
+    assert frames.steps == 10 and FEWEST_DRAFT_STEPS <= frames.draft_steps <= frames.steps
     few = Frames.of(model, steps=2)
     assert few.steps == few.draft_steps == 2 and few.most_steps == MOST_STEPS and Frames.of(kinds(), steps=80).most_steps == 80
     with pytest.raises(InputError, match="at least 1, got 0"):

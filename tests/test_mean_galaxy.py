@@ -107,6 +107,20 @@ def test_modes_are_orthonormal_and_make_up_a_galaxy() -> None:
     assert float((modes @ galaxy).square().sum() / galaxy.square().sum()) > 0.99
 
 
+@pytest.mark.parametrize("size", [8, 12, 16, 64])
+def test_modes_are_those_of_any_machine(size: int) -> None:
+    """A network's weights are of them: libraries of linear algebra differ in signs, and in what they make of images that add nothing."""
+    modes, images = galaxy_modes(size, 12, (1, 2, 3, 4)), radial_profiles(size, 12, 0).flatten(1).float() / size
+    shown = modes[modes.any(dim=1)]
+    torch.testing.assert_close(shown @ shown.T, torch.eye(len(shown)), atol=1e-5, rtol=0)
+    assert (len(shown) == len(modes)) == (size > 12)
+    if size > 12:
+        assert float((modes[:13] * images).sum(dim=1).min()) > 0.999
+        axis = torch.arange(size) - (size - 1) / 2
+        narrowest = torch.exp(-(axis[:, None] ** 2 + axis**2) / 2).flatten()
+        assert float(modes[1] @ narrowest) > 0 and float(modes[0].min()) > 0
+
+
 def test_the_best_denoiser_stays_the_best_where_modes_count_more() -> None:
     """Gaussian data: the Wiener filter's loss, with and without the modes, and that of denoisers next to it."""
     modes, generator = galaxy_modes(8, 3, (2,)), torch.Generator().manual_seed(0)
@@ -118,7 +132,7 @@ def test_the_best_denoiser_stays_the_best_where_modes_count_more() -> None:
         def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
             return self.by * x
 
-    def flat(sigma: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def flat(sigma: torch.Tensor, b: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(b)
 
     network = Off()
@@ -132,34 +146,61 @@ def test_the_best_denoiser_stays_the_best_where_modes_count_more() -> None:
     assert losses[0.0] < min(losses[-0.1], losses[0.1])
 
 
+def test_the_best_denoiser_stays_the_best_where_near_ones_count_more() -> None:
+    """Gaussian data, weighed by how far from the mean they are put: the loss draws to the Wiener filter from either side."""
+    modes, generator = galaxy_modes(8, 3, (2,)), torch.Generator().manual_seed(0)
+    x = 0.5 * torch.randn(4000, 1, 8, 8, generator=generator)
+
+    class Off(torch.nn.Module):
+        def __init__(self, by: float) -> None:
+            super().__init__()
+            self.by = torch.nn.Parameter(torch.tensor(by))
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+            return self.by * x
+
+    def near(sigma: torch.Tensor, b: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
+        return (4 * (0.1 + d).log()).expand_as(b)
+
+    slopes = []
+    for by in (-0.1, 0.0, 0.1):
+        denoiser, again = EdmDenoiser(Off(by), 0.5), torch.Generator().manual_seed(1)
+        weighing = Weighing(near, near, modes, modes_weight=1.0, galaxy_weight=0.0)
+        edm_loss(denoiser, x, torch.zeros(4000, 0), math.log(0.5), 0.0, again, weighing).backward()
+        slopes.append(float(denoiser.network.by.grad))
+    assert slopes[0] < 0 < slopes[2]
+    assert abs(slopes[1]) < 0.1 * min(-slopes[0], slopes[2])
+
+
 def test_a_bright_pixel_counts_more_than_the_sky_and_each_in_units_of_its_expected_error() -> None:
     error, mean = torch.ones(1, 1, 3, 3), torch.full((1, 1, 3, 3), -1.0)
     error[..., 1, 1], mean[..., 1, 1] = 2.0, 1.0
 
-    def table(sigma: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def table(sigma: torch.Tensor, b: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
         return torch.where(b > 1, math.log(4.0), 0.0)
 
-    def flat(sigma: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def flat(sigma: torch.Tensor, b: torch.Tensor, d: torch.Tensor) -> torch.Tensor:
         return torch.zeros_like(b)
 
-    found = [float(Weighing(tau, flat, torch.eye(9), 0.0, 3.0).loss(error, torch.ones(1), mean, 1.0)) for tau in (flat, table)]
+    weighings = [Weighing(tau, flat, torch.eye(9), 0.0, 3.0) for tau in (flat, table)]
+    found = [float(weighing.loss(error, torch.zeros_like(error), torch.ones(1), mean, 1.0)) for weighing in weighings]
     assert found == pytest.approx([(8 * 2 + 49 * 8) / 57, (8 * 2 + 49 * (2 + math.log(4))) / 57])
 
 
 def test_what_is_expected_of_errors_is_learned() -> None:
-    """Errors as wide as noise level and brightness say: tau is the logarithm of their square."""
+    """Errors as wide as noise level, brightness and deviation say: tau is the logarithm of their square."""
     torch.manual_seed(0)
     expected = ExpectedError()
     optimizer = torch.optim.Adam(expected.parameters(), 1e-2)
-    for _ in range(600):
-        sigma, b = (torch.randn(64)).exp(), torch.rand(64, 100) * 3
-        error = sigma[:, None] ** 0.5 * (0.2 + b) * torch.randn(64, 100)
-        tau = expected(sigma, b)
+    for _ in range(1000):
+        sigma, b, d = (torch.randn(64)).exp(), torch.rand(64, 2, 100) * 3, torch.rand(64, 1, 100)
+        error = sigma[:, None, None] ** 0.5 * (0.2 + b) * (0.3 + d) * torch.randn(64, 2, 100)
+        tau = expected(sigma, b, d)
         optimizer.zero_grad()
         (error**2 * (-tau).exp() + tau).mean().backward()
         optimizer.step()
-    sigma, b = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([[0.3, 1.5]]).expand(3, -1)
-    torch.testing.assert_close(expected(sigma, b), (sigma[:, None] * (0.2 + b) ** 2).log(), atol=0.3, rtol=0)
+    sigma, b, d = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([[0.3, 1.5]]).expand(3, -1), torch.tensor([[0.2], [0.5], [0.8]])
+    torch.testing.assert_close(expected(sigma, b, d), (sigma[:, None] * (0.2 + b) ** 2 * (0.3 + d) ** 2).log(), atol=0.3, rtol=0)
 
 
 def test_bands_learn_from_one_another() -> None:
@@ -190,7 +231,7 @@ def test_a_band_that_colours_do_not_lead_to_is_told_the_magnitude_of_another() -
     torch.manual_seed(0)
     conditions = Conditions((Condition("i_mag", "identity"), Condition("r_i", "identity")))
     mean = MeanGalaxy(3, 16, conditions.layout, widths=4, width=16, **BandConditions.of(conditions, ("g", "r", "i")).to_dict())
-    torch.nn.init.normal_(mean.weights[3].weight)
+    torch.nn.init.normal_(mean.radial[3].weight)
     with torch.no_grad():
         bright, faint = mean(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]))
     assert ((bright - faint).abs().amax(dim=(1, 2)) > 0.01).all()
@@ -236,12 +277,12 @@ def test_the_mean_and_the_network_learn_each_from_its_own_loss() -> None:
 
 @pytest.mark.parametrize("mean_widths", [6, 0])
 def test_an_untrained_model_draws_noise_of_its_own_width_around_the_mean(mean_widths: int) -> None:
-    """The network starts silent, so that the data it believes in are N(m(c), s^2): drawn within a per cent in twenty steps."""
+    """The network starts silent, so that the data it believes in are N(m(c), s^2): drawn within a per cent in ten steps."""
     torch.manual_seed(0)
     model = Edm(1, 16, (0,), 0.4, width=8, multipliers=(1,), patch=2, mean_widths=mean_widths, sigma_max=80.0, of_bands={})
     c = torch.full((400, 1), 0.7)
     if mean_widths:
-        torch.nn.init.normal_(model.denoiser.mean.weights[3].weight, std=0.05)
+        torch.nn.init.normal_(model.denoiser.mean.radial[3].weight, std=0.05)
     with torch.inference_mode():
         drawn = model.sample(c, galaxy_seeds(0, 0, 400))
         middle = model.denoiser.middle(c)
@@ -273,8 +314,23 @@ def test_the_mean_alone_learns_where_that_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"mean_widths": -3}, {"mean_harmonics": -1}, {"modes_weight": -0.5}, {"galaxy_weight": -1}, {"rest": 0.0}, {"rest": -1.0}]
+    "wrong",
+    [
+        {"mean_widths": -3},
+        {"mean_harmonics": -1},
+        {"modes_weight": -0.5},
+        {"galaxy_weight": -1},
+        {"sums": -1},
+        {"rest": 0.0},
+        {"rest": -1.0},
+    ],
 )
 def test_a_mean_that_cannot_be(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="mean_widths, .* must not be negative and rest must be positive"):
         Edm(2, 16, (0,), 0.5, width=8, multipliers=(1, 2), patch=2, of_bands={}, **wrong)
+
+
+def test_steps_where_nothing_is_asked() -> None:
+    edm, consistency = get_model("edm"), get_model("consistency")
+    assert [edm.default_steps(sampler) for sampler in (None, "dpm++2m", "dpm++3m", "heun")] == [10, 10, 20, 20]
+    assert consistency.default_steps() == 1

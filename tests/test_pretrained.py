@@ -93,7 +93,7 @@ def test_six_million_parameters_fit_the_package(road: Path, tmp_path: Path) -> N
         "image_size": 64,
         "conditions": [0],
         "sigma_data": 0.5,
-        "width": 56,
+        "width": 53,
         "multipliers": [1, 2, 3],
         "of_bands": {},
     }

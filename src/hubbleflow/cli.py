@@ -397,12 +397,12 @@ def generate(
     guide: Annotated[
         str | None, typer.Option(metavar="MODEL", help="a weaker generator of the same galaxies, whose errors --guidance leads away from")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="of the sampler")] = None,
+    steps: Annotated[int | None, typer.Option(help="of the sampler; edm's are 10, and 20 of a sampler that is not its own")] = None,
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="dpm++3m (the default; dpm++2m below 15 steps), unipc, deis, ipndm, heun, euler, edm-stochastic, ancestral; the papers' "
-            "DDPMs draw ancestral by default"
+            help="dpm++2m (the default), dpm++3m (of 15 steps and more), unipc, deis, ipndm, heun, euler, edm-stochastic, ancestral; the "
+            "papers' DDPMs draw ancestral by default"
         ),
     ] = None,
     seed: Seed = 0,

@@ -99,39 +99,46 @@ MODES_SPREAD = 2.5  # standard deviation of the modes of a galaxy over that of p
 
 @dataclass(frozen=True)
 class Weighing:
-    """What counts how much in the loss. Whatever it is, the best denoiser stays the best: weights depend on noise level and conditions
-    alone, and what is best in every pixel is best in every sum of them; but a network that is not yet there learns first what counts more.
+    """What counts how much in the loss. Whatever it is, the best denoiser stays the best: weights depend on noise level, conditions and
+    what the denoiser makes of the noisy image alone, and what is best in every pixel is best in every sum of them; but a network that is
+    not yet there learns first what counts more.
 
     Attributes:
-        pixels, modes: tau of pixels' and modes' errors (see :class:`hubbleflow.networks.expected_error.ExpectedError`); takes noise levels
-            and brightness.
+        pixels, modes: tau of pixels' and modes' errors (see :class:`hubbleflow.networks.expected_error.ExpectedError`); takes noise
+            levels, brightness and deviation from the mean.
         images: the modes, of unit length.
         modes_weight: of the modes.
         galaxy_weight: g of a pixel's share (1 + g b / s)^2 of its stamp, b how bright it is. Sky's is 1.
     """
 
-    pixels: Callable[[Tensor, Tensor], Tensor]
-    modes: Callable[[Tensor, Tensor], Tensor]
+    pixels: Callable[[Tensor, Tensor, Tensor], Tensor]
+    modes: Callable[[Tensor, Tensor, Tensor], Tensor]
     images: Float[Tensor, "k yx"]
     modes_weight: float
     galaxy_weight: float
 
-    def loss(self, error: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], mean: Tensor, s: float) -> Float[Tensor, ""]:
-        """Minus the log-likelihood of denoising errors a pixel, and a mode, in units of c_out."""
-        with torch.autocast(error.device.type, enabled=False):
+    def loss(self, d: Float[Tensor, "n band y x"], x: Tensor, sigma: Float[Tensor, " n"], mean: Tensor, s: float) -> Float[Tensor, ""]:
+        """Minus the log-likelihood of denoising errors a pixel, and a mode, in units of c_out; of denoised d, and x, around a mean."""
+        with torch.autocast(d.device.type, enabled=False):
+            error, far = d - x, (d - mean).detach()
             mean = above_sky(mean.float()).expand_as(error) if mean.ndim else mean.expand_as(error)
             share = (1 + self.galaxy_weight * mean / s) ** 2
             share = share / share.mean(dim=(2, 3), keepdim=True)
-            tau = self.pixels(sigma, mean)
+            tau = self.pixels(sigma, mean, rms(far, 1))
             squared = column((sigma**2 + s**2) / (sigma * s) ** 2) * error**2
             loss = (share * (squared * (-tau).exp() + tau)).mean()
             if not self.modes_weight:
                 return loss
             s = MODES_SPREAD * s
-            tau = self.modes(sigma, mean.square().mean(dim=(2, 3)).sqrt())
+            tau = self.modes(sigma, rms(mean, (2, 3))[..., 0, 0], rms(far.flatten(2) @ self.images.T, (1, 2))[..., 0])
             weight = (sigma**2 + s**2) / (sigma * s) ** 2
             squared = weight[:, None] * (error.flatten(2) @ self.images.T).square().mean(dim=2)
             return loss + self.modes_weight * (squared * (-tau).exp() + tau).mean()
+
+
+def rms(values: Tensor, dim: int | tuple[int, ...]) -> Tensor:
+    """Root mean square along axes that stay, of size 1."""
+    return values.square().mean(dim=dim, keepdim=True).sqrt()
 
 
 def edm_loss(
@@ -148,9 +155,10 @@ def edm_loss(
     noise = torch.randn(x.shape, generator=generator, device=x.device)
     s = denoiser.sigma_data
     mean = denoiser.middle(c)
-    error = denoiser(x + column(sigma) * noise, sigma, c, mean) - x
+    d = denoiser(x + column(sigma) * noise, sigma, c, mean)
     if weighing is not None:
-        return weighing.loss(error, sigma, mean, s)
+        return weighing.loss(d, x, sigma, mean, s)
+    error = d - x
     weight = (sigma**2 + s**2) / (sigma * s) ** 2
     return (column(weight) * error**2).mean()
 

@@ -10,7 +10,7 @@ Noise levels are drawn from ln sigma ~ N(ln(2 s) + 1, 2^2), s the data's standar
 than the paper's N(-1.2, 1.2^2) at s = 0.5 and 80. Where redshift alone is asked, how bright and how large a galaxy is are decided where
 noise drowns the stamp, not one pixel: a bright galaxy's stretched pixels y have a norm (sum y^2)^1/2 of hundreds over 5 x 64 x 64 pixels.
 Starting from a sigma below that is starting from "no galaxy here", and so the brightest and largest were missing (docs/results.md).
-Sampling is DPM-Solver++(3M), 20 steps, or (2M), fewer, on levels that give Gaussian data their width (sampling/schedules.py).
+Sampling is DPM-Solver++(2M), 10 steps, on levels that give Gaussian data their width (sampling/schedules.py).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from hubbleflow.errors import InputError
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
 from hubbleflow.networks.correction import FITTED, Correction
 from hubbleflow.networks.expected_error import ExpectedError
+from hubbleflow.networks.galaxy_sums import ORDERS, WIDTHS
 from hubbleflow.networks.mean_galaxy import MeanGalaxy, galaxy_modes
 from hubbleflow.networks.patch_unet import PatchUNet
 from hubbleflow.sampling import follow, sigmas_for
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-FEW = 15  # steps below which the higher order loses (bench/schedule.py)
-MODE_WIDTHS, MODE_ORDERS = 12, (1, 2, 3, 4)  # of the modes that count more (mean_galaxy eq. 1)
+OWN, FEW = "dpm++2m", 15  # its sampler; steps below which a higher order loses (bench/schedule.py)
 
 
 class Edm(GenerativeModel):
@@ -50,12 +50,13 @@ class Edm(GenerativeModel):
         width, multipliers, blocks, patch, scales: the network's size (see :class:`PatchUNet`).
         condition_frequency: highest frequency of a condition's code, rad a unit: above 16 a galaxy of held noise wobbled with redshift.
         p_mean, p_std: mean of ln(sigma / 2 sigma_data) and spread of ln sigma in training.
-        sigma_min, sigma_max: noise levels between which galaxies are drawn in 20 steps.
+        sigma_min, sigma_max: noise levels between which galaxies are drawn, the lowest in 20 steps.
         mean_widths: Gaussians of r that the mean galaxy is made of; 0 for no mean.
         rest: standard deviation of what the mean leaves over sigma_data.
         mean_harmonics: orders of cosine around the centre of a mean galaxy whose position angle is asked.
         modes_weight: of what a galaxy's brightness, place, size and elongation are off by, over that of all its pixels, in training.
         galaxy_weight: how much more a bright pixel counts than the sky's, in training (see :class:`Weighing`).
+        sums: width of the layers that speak of sums over the stamp (see :class:`GalaxySums`); 0 for none.
         mean_alone: train the mean galaxy alone, for a training that starts from it.
         of_bands: what the conditions say of each band by itself (:meth:`BandConditions.to_dict`).
 
@@ -65,7 +66,7 @@ class Edm(GenerativeModel):
 
     name: ClassVar[str] = "edm"
     paper: ClassVar[str] = "Karras et al. 2022, on a patch U-Net (this package)"
-    steps: ClassVar[int] = 20
+    steps: ClassVar[int] = 10
     passing: ClassVar[tuple[str, ...]] = ("mean_alone",)
     fitted: ClassVar[tuple[str, ...]] = ("denoiser.correction.",)
     defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
@@ -94,13 +95,15 @@ class Edm(GenerativeModel):
         modes_weight: float = 1.0,
         galaxy_weight: float = 1.0,
         mean_alone: bool = False,
+        sums: int = 256,
         *,
         of_bands: Mapping[str, Any],
     ) -> None:
-        if mean_widths < 0 or mean_harmonics < 0 or modes_weight < 0 or galaxy_weight < 0 or not rest > 0:
-            given = f"{mean_widths}, {mean_harmonics}, {modes_weight:g}, {galaxy_weight:g} and {rest:g}"
+        if min(mean_widths, mean_harmonics, modes_weight, galaxy_weight, sums) < 0 or not rest > 0:
+            given = f"{mean_widths}, {mean_harmonics}, {modes_weight:g}, {galaxy_weight:g}, {sums} and {rest:g}"
             raise InputError(
-                f"mean_widths, mean_harmonics, modes_weight and galaxy_weight must not be negative and rest must be positive, got {given}"
+                "mean_widths, mean_harmonics, modes_weight, galaxy_weight and sums must not be negative and rest must be positive, "
+                f"got {given}"
             )
         if mean_alone and not mean_widths:
             raise InputError("mean_alone trains the mean galaxy, and mean_widths = 0 is none")
@@ -120,6 +123,7 @@ class Edm(GenerativeModel):
             condition_frequency=condition_frequency,
             mean=mean_widths > 0,
             sigma_data=s,
+            sums=sums,
         )
         mean = None
         if mean_widths:
@@ -138,7 +142,7 @@ class Edm(GenerativeModel):
         if mean_alone:
             self.requires_grad_(False)
             self.denoiser.mean.requires_grad_(True)
-        self.register_buffer("modes", galaxy_modes(image_size, MODE_WIDTHS, MODE_ORDERS), persistent=False)
+        self.register_buffer("modes", galaxy_modes(image_size, WIDTHS, ORDERS), persistent=False)
 
     @classmethod
     def arguments(cls, training_set: TrainingSet) -> dict[str, Any]:
@@ -157,6 +161,11 @@ class Edm(GenerativeModel):
             "multipliers": [1, 2] if size % (2 * patch) == 0 else [1],
             "of_bands": BandConditions.of(training_set.conditions, training_set.band_names).to_dict(),
         }
+
+    @classmethod
+    def default_steps(cls, sampler: str | None = None) -> int:
+        """Those after which more change nothing that is measured (docs/performance.md), and twice as many of another sampler."""
+        return cls.steps if sampler in (None, OWN) else 2 * cls.steps
 
     @classmethod
     def renewed(cls, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
@@ -206,15 +215,16 @@ class Edm(GenerativeModel):
         """Follow the probability flow from each galaxy's own noise.
 
         Args:
-            c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler, 20 where not given. guidance: 1 = as trained;
-            another value needs a training with dropped conditions. sampler: one of :data:`hubbleflow.sampling.SAMPLERS`; where not given,
-            "dpm++3m", or "dpm++2m" for fewer than 15 steps. weaker: by which autoguidance guides.
+            c: conditions, one row a galaxy. seeds: one a galaxy. steps: of the sampler, where not given 10 of its own, 20 of another.
+            guidance: 1 = as trained; another value needs a training with dropped conditions. sampler: one of
+            :data:`hubbleflow.sampling.SAMPLERS`; where not given, "dpm++2m", or "dpm++3m" for 15 steps and more. weaker: by which
+            autoguidance guides.
 
         Raises:
             InputError: no such sampler.
         """
         steps = steps or self.default_steps(sampler)
-        sampler = sampler or ("dpm++3m" if steps >= FEW else "dpm++2m")
+        sampler = sampler or ("dpm++3m" if steps >= FEW else OWN)
         sigmas = sigmas_for(sampler, steps, self.sigma_min, self.sigma_max)
         streams = NoiseStreams(seeds, self.shape)
         middle = self.middle(c, guidance, weaker)

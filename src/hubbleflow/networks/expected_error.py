@@ -1,11 +1,13 @@
-"""How wrong a denoiser still is, at a noise level and where a galaxy is so bright: what errors are weighed by.
+"""How wrong a denoiser still is, at a noise level, where a galaxy is so bright and so far from the mean: what errors are weighed by.
 
 A network learns first what its loss is made of, and most pixels are sky. The likelihood of errors e of a width exp(tau / 2) that is learned
 beside (Kendall & Gal 2017; of the noise level alone, Karras et al. 2024, eq. 14),
 
-    e^2 exp(-tau) + tau,    tau(sigma, b) = sum_ij T_ij hat_i(ln sigma) hat_j(b),    tau = ln E[e^2 | sigma, b] at its minimum,       (1)
+    e^2 exp(-tau) + tau,    tau(sigma, b, d) = sum_ijk T_ijk hat_i(ln sigma) hat_j(b) hat_k(d)                            (1)
 
-counts each in units of what is to be expected there. As b depends on the conditions alone, the best denoiser is the same for all tau.
+counts each in units of what is to be expected there: tau = ln E[e^2 | sigma, b, d] at its minimum. b is how bright the mean galaxy of the
+conditions is, d how far from it the denoiser puts this one. Both are known to who knows the noisy image and the conditions, so that the
+best denoiser is the same for all tau. Without d the few galaxies with a neighbour, and the arms of spirals, set what counts for all.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LOWEST, HIGHEST, NOISE_NODES = 0.003, 300.0, 12  # sigma
-DIM, BRIGHT, BRIGHTNESS_NODES = 0.1, 10.0, 7  # b, evenly in asinh(b / DIM)
+DIM, BRIGHT, BRIGHTNESS_NODES = 0.1, 10.0, 7  # b and d, evenly in asinh(b / DIM)
 RATE = 8.0  # tau of a parameter of one: it must follow the network at the network's own learning rate
 
 
@@ -29,20 +31,23 @@ class ExpectedError(nn.Module):
     """tau of eq. (1), 0 at first.
 
     Example:
-        >>> ExpectedError()(torch.tensor([0.1, 20.0]), torch.rand(2, 5, 64)).shape
+        >>> ExpectedError()(torch.tensor([0.1, 20.0]), torch.rand(2, 5, 64), torch.rand(2, 1, 64)).shape
         torch.Size([2, 5, 64])
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.zeros(NOISE_NODES, BRIGHTNESS_NODES))
+        self.table = nn.Parameter(torch.zeros(NOISE_NODES, BRIGHTNESS_NODES, BRIGHTNESS_NODES))
 
-    def forward(self, sigma: Float[Tensor, " n"], b: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-        """Of each galaxy's noise level, and of any numbers of a brightness b, stretched, from 0."""
+    def forward(self, sigma: Float[Tensor, " n"], b: Float[Tensor, "n ..."], d: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+        """Of each galaxy's noise level, and of brightnesses b and deviations d from the mean, stretched, from 0; d may be one for several
+        b (a size of 1 along an axis).
+        """
         place = (sigma / LOWEST).log() / math.log(HIGHEST / LOWEST)
-        rows = RATE * hats(place, NOISE_NODES) @ self.table
-        brightness = hats(brightness_place(b.flatten(1)), BRIGHTNESS_NODES)
-        return (brightness @ rows[:, :, None])[..., 0].reshape(b.shape)
+        tables = RATE * torch.tensordot(hats(place, NOISE_NODES), self.table, 1)
+        brightness, deviation = (hats(brightness_place(values), BRIGHTNESS_NODES) for values in (b, d))
+        rows = (brightness.flatten(1, -2) @ tables).view(brightness.shape)
+        return (rows * deviation).sum(dim=-1)
 
 
 def brightness_place(b: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:

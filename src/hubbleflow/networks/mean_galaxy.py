@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_LN_VARIANCE = 10.0  # of a mode, either way
+TINY = 1e-6  # of a mode that adds nothing to the others, of stamps smaller than 14 px
 
 
 def radial_profiles(size: int, widths: int, h: float) -> Float[Tensor, "k y x"]:
@@ -51,8 +52,8 @@ def radial_profiles(size: int, widths: int, h: float) -> Float[Tensor, "k y x"]:
     plain = [(r2 / (r2 + sigma**2)) ** h * torch.exp(-r2 / (2 * sigma**2)) for sigma in sigmas]
     if h == 0:
         plain = [torch.ones_like(r2), *plain]
-    orthonormal, _ = torch.linalg.qr(torch.stack(plain).flatten(1).T)
-    return (size * orthonormal.T).reshape(-1, size, size)
+    basis, _ = _orthonormal(torch.stack(plain).flatten(1))
+    return size * basis.reshape(-1, size, size)
 
 
 def waves(size: int, widths: int, orders: Sequence[int]) -> tuple[Float[Tensor, "h k y x"], Float[Tensor, "h k y x"]]:
@@ -65,11 +66,20 @@ def waves(size: int, widths: int, orders: Sequence[int]) -> tuple[Float[Tensor, 
 
 def galaxy_modes(size: int, widths: int, orders: Sequence[int]) -> Float[Tensor, "k yx"]:
     """Orthonormal images that span those of eq. (1): how bright a galaxy in the middle is, how large, how concentrated, how elongated; and,
-    of odd orders, how lopsided or off the middle.
+    of odd orders, how lopsided or off the middle. Those that add nothing to the ones before them, on stamps of few pixels, are blank.
     """
     round_ones, around = radial_profiles(size, widths, 0), waves(size, widths, orders) if orders else ()
-    orthonormal, _ = torch.linalg.qr(torch.cat([round_ones, *(wave.flatten(0, 1) for wave in around)]).flatten(1).T)
-    return orthonormal.T.float()
+    basis, new = _orthonormal(torch.cat([round_ones, *(wave.flatten(0, 1) for wave in around)]).flatten(1))
+    return torch.where(new[:, None] > TINY * size, basis, 0.0).float()
+
+
+def _orthonormal(images: Float[Tensor, "k yx"]) -> tuple[Float[Tensor, "j yx"], Float[Tensor, " j"]]:
+    """Gram-Schmidt, and how long what each image adds to those before it is. A network's weights are of these images, so that they have to
+    be the same on every machine: each leans towards its own image, where libraries of linear algebra differ in sign.
+    """
+    q, r = torch.linalg.qr(images.T)
+    added = r.diagonal()
+    return (q * torch.where(added < 0, -1.0, 1.0)).T, added.abs()
 
 
 def above_sky(m: Float[Tensor, "n band y x"]) -> Float[Tensor, "n band y x"]:
@@ -122,7 +132,7 @@ class MeanGalaxy(nn.Module):
         self.register_buffer("modes", galaxy_modes(image_size, widths, orders), persistent=False)
         layout = (*((bands,) if bands > 1 else ()), *(0 for _ in own), *(conditions[number] for number in self.others))
         self.embed = ConditionEmbedding(layout, width, condition_frequency)
-        self.weights = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), zeroed(nn.Linear(width, widths + 1)))
+        self.radial = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), zeroed(nn.Linear(width, widths + 1)))
         self.ln_variance = nn.Sequential(nn.SiLU(), nn.Linear(width, width // 2), nn.SiLU(), zeroed(nn.Linear(width // 2, 1)))
         if self.theta is not None:
             cosines, sines = waves(image_size, widths, orders)
@@ -156,7 +166,7 @@ class MeanGalaxy(nn.Module):
 
     def _around(self, code: Float[Tensor, "n band code"], c: Tensor) -> Float[Tensor, "n band y x"]:
         with torch.autocast(c.device.type, enabled=False):
-            galaxies = self.weights(code) @ self.get_buffer("profiles")
+            galaxies = self.radial(code) @ self.get_buffer("profiles")
             if self.theta is not None:
                 angle, orders = c[:, self.theta, None].float(), self.get_buffer("orders")  # 2 theta
                 along = torch.where(angle.isnan(), 0.0, torch.cat([(angle * orders).cos(), (angle * orders).sin()], dim=1))

@@ -3,11 +3,11 @@
 The image is folded so that each 4x4 patch becomes one position with sixteen times the channels (pixel-unshuffle): galaxies are smooth on
 the scale of the seeing, so little is lost and a step costs little (bench/training.py). Residual blocks are those of ADM (Dhariwal & Nichol
 2021): GroupNorm, SiLU, 3x3 convolution, the embedding entering as scale and shift of the second norm, the last convolution starting at
-zero. Three things are ours:
+zero. Four things are ours:
 
 *  Four constant maps (x, y, and two Gaussians of r) stand beside the input: the galaxy sits at the centre and convolutions cannot know
    where that is.
-*  The output is net(x) + a x + b + shrinkage, with a, b per band from the embedding. Most pixels are blank sky, for which the best
+*  The output is net(x) + a x + b + shrinkage + sums, with a, b per band from the embedding. Most pixels are blank sky, for which the best
    denoiser is a linear function of the pixel that depends on the noise level alone: giving the network that function frees it for the
    galaxy, and keeps the sky's rms right from the first minute (without it the background came out 2.6 times too noisy).
 *  Within a galaxy the best denoiser is another: stretched light is smooth there, its own noise small, so that nearly all that is rough is
@@ -15,6 +15,7 @@ zero. Three things are ours:
    out speckled (bench/training.py). So it says how much of each starlet plane of x to keep, band by band, and of the mean of all bands,
    whose structure they share: sum_j (g_j + v k_j) w_j(x) + h_j mean w_j(x), with maps g, h, k of one number a patch, and v of one a pixel:
    where the mean galaxy is so bright that asinh has compressed the noise (docs/decisions/0018-what-counts.md).
+*  What a few sums over the whole stamp say of a galaxy is said of these sums (networks/galaxy_sums.py).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hubbleflow.networks.embedding import ConditionEmbedding, FourierFeatures
+from hubbleflow.networks.galaxy_sums import GalaxySums
 from hubbleflow.networks.mean_galaxy import above_sky
 from hubbleflow.networks.starlet import smoothed, smoothing
 from hubbleflow.networks.zeroed import zeroed
@@ -115,6 +117,7 @@ class PatchUNet(nn.Module):
         condition_frequency: highest of a condition's code (see :class:`ConditionEmbedding`).
         mean: whether it is told what galaxies of these conditions look like on average, which was subtracted from x.
         sigma_data: standard deviation of what it denoises; t is ln(sigma) / 4 of the noise.
+        sums: width of the layers that speak of sums over the stamp (see :class:`GalaxySums`); 0 for none.
 
     Example:
         >>> net = PatchUNet(5, 64, (0,), width=16, multipliers=(1, 2))
@@ -136,6 +139,7 @@ class PatchUNet(nn.Module):
         condition_frequency: float = 32.0,
         mean: bool = False,
         sigma_data: float = 0.5,
+        sums: int = 0,
     ) -> None:
         super().__init__()
         coarsest = patch * 2 ** (len(multipliers) - 1)
@@ -178,6 +182,7 @@ class PatchUNet(nn.Module):
         self.register_buffer("smoothing", smoothing(image_size, scales), persistent=False)
         self.shrink = zeroed(nn.Conv2d(channels, 2 * scales * bands, 3, padding=1)) if scales else None
         self.shrink_bright = zeroed(nn.Conv2d(channels, scales * bands, 3, padding=1)) if scales and mean else None
+        self.sums = GalaxySums(bands, image_size, embedding, sums) if sums else None
 
     def forward(
         self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: Float[Tensor, "n band y x"] | None = None
@@ -202,6 +207,8 @@ class PatchUNet(nn.Module):
         h, x = F.silu(self.norm(h.float())), x.float()
         a, b = self.gate(embedding)[:, :, None, None].chunk(2, dim=1)
         y = F.pixel_shuffle(self.out(h), self.patch).float() + a.float() * x + b.float()
+        if self.sums is not None:
+            y = y + self.sums(x, embedding)
         if self.shrink is None:
             return y
         if self.shrink_bright is None:
