@@ -351,8 +351,9 @@ def test_a_killed_run_goes_on(many, tmp_path, counted):
     part = tmp_path / ".set.h5.measuring"
     command = [sys.executable, "-m", "hubbleflow", "measure", str(path), "--no-shapes"]
     run = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    while not part.exists() and run.poll() is None:
+    while not (part.exists() and part.stat().st_size) and run.poll() is None:
         time.sleep(0.01)
+    time.sleep(0.01)  # to its record's end
     os.kill(run.pid, signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL  # it had not ended
     kept = len(Unfinished(path).keys)

@@ -210,7 +210,7 @@ def galaxies(n: int = 300, size: int = 32) -> GalaxySet:
 def test_the_cost_is_that_of_the_steps() -> None:
     recipe = Recipe(steps=100, batch_size=10, arguments={})
     training, drawing = estimate(galaxies(8), recipe, 50)
-    assert training > 0 and math.isclose(drawing / training, 50 * 20 / 3 / 1000)
+    assert training > 0 and math.isclose(drawing / training, 50 * 10 / 3 / 1000)
     assert estimate(galaxies(8), replace(recipe, steps=None, minutes=2.0), 50)[0] == 120
     assert [in_words(seconds) for seconds in (60, 7200, 86400 * 30, 1e9)] == ["1 minutes", "2 hours", "30 days", "32 years"]
 

@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from hubbleflow.networks.correction import Correction
+from hubbleflow.networks.correction import FITTED, Correction
 from hubbleflow.networks.mean_galaxy import above_sky
+from hubbleflow.networks.sums_correction import FEWEST, SumsCorrection
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -53,14 +54,23 @@ class EdmDenoiser(nn.Module):
         sigma_data: standard deviation of the stretched images.
         mean: m; learns from :meth:`mean_loss` alone.
         correction: what is added to D of eq. (4) where it does not learn (`eval`); takes x_t - m, sigma and m, and so needs a mean.
+        sums_correction: what is added to that; takes it less m, x_t - m and sigma.
     """
 
-    def __init__(self, network: nn.Module, sigma_data: float, mean: nn.Module | None = None, correction: Correction | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        sigma_data: float,
+        mean: nn.Module | None = None,
+        correction: Correction | None = None,
+        sums_correction: SumsCorrection | None = None,
+    ) -> None:
         super().__init__()
         self.network: Any = network
         self.sigma_data = sigma_data
         self.mean: Any = mean
         self.correction: Any = correction
+        self.sums_correction: Any = sums_correction
 
     def forward(
         self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: Tensor | None = None
@@ -73,7 +83,10 @@ class EdmDenoiser(nn.Module):
         m = self.middle(c) if m is None else m
         rest = x_t - m
         d = m + s**2 / total * rest + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * rest, sigma.log() / 4, c, m).float()
-        return d if self.training or self.correction is None else d + self.correction(rest, sigma, m)
+        if self.training or self.correction is None:
+            return d
+        d = d + self.correction(rest, sigma, m)
+        return d if self.sums_correction is None else d + self.sums_correction(d - m, rest, sigma)
 
     def fit_correction(
         self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], on_galaxies: Callable[[int], None] = lambda n: None
@@ -81,8 +94,20 @@ class EdmDenoiser(nn.Module):
         """Find what it gets wrong on average, with the weights as they are, where there is a correction."""
         if self.correction is not None:
             self.eval()
-            self.correction.get_buffer("table").zero_()
-            self.correction.fit(self, x, c, torch.cat([self.middle(part) for part in c.split(AT_ONCE)]), on_galaxies)
+            for found in (self.correction, self.sums_correction):
+                if found is not None:
+                    found.get_buffer("table").zero_()
+            m = torch.cat([self.middle(part) for part in c.split(AT_ONCE)])
+            few = slice(None, None, -(-len(x) // MOST_PIXELS))
+            self.correction.fit(self, x[few], c[few], m[few], on_galaxies)
+            if self.sums_correction is not None and len(x) >= FEWEST:
+                self.sums_correction.fit(self, x, c, m, self.correction.get_buffer("sky_rms"), on_galaxies)
+
+    def fitting(self, n: int) -> int:
+        """How many denoisings of a galaxy each that takes, of n galaxies."""
+        if self.correction is None:
+            return 0
+        return FITTED * (len(range(0, n, -(-n // MOST_PIXELS))) + (n if n >= FEWEST and self.sums_correction is not None else 0))
 
     def middle(self, c: Float[Tensor, "n k"]) -> Tensor:
         """What noise is added around, to start drawing from: m, or 0."""
@@ -94,6 +119,7 @@ class EdmDenoiser(nn.Module):
 
 
 AT_ONCE = 64  # mean galaxies
+MOST_PIXELS = 240  # galaxies whose pixels are enough
 MODES_SPREAD = 2.5  # standard deviation of the modes of a galaxy over that of pixels
 
 

@@ -52,7 +52,7 @@ WARMUP = 100  # steps over which the learning rate rises from zero
 SAVE_EVERY = 60.0  # seconds between checkpoints, where no number of steps is given
 LOG_EVERY = 20  # steps between rows of log.jsonl
 # A training is finished by one galaxy for each so many images it has learned from; by none where there would be too few.
-A_GALAXY_TO_FINISH, FEWEST_TO_FINISH, MOST_TO_FINISH = 200, 16, 240
+A_GALAXY_TO_FINISH, FEWEST_TO_FINISH, MOST_TO_FINISH = 200, 16, 1200
 ORIENTED = ("centroid_x", "centroid_y", "true_x", "true_y")  # endings of columns that turn with the image
 
 

@@ -88,7 +88,7 @@ class Consistency(Edm):
             raise InputError(f"the noise level of the last step must lie within {self.sigma_min} and {self.sigma_max}, got {last}")
         if self.mean_alone:
             raise InputError("a consistency model starts from an edm whose mean is learned: mean_alone is of edm's training")
-        self.denoiser.correction = None  # of what is expected of x; f is x itself, sky and all
+        self.denoiser.correction = self.denoiser.sums_correction = None  # of what is expected of x; f is x itself, sky and all
         self.pixel_errors.requires_grad_(False)
         self.mode_errors.requires_grad_(False)
         self.gap_first, self.gap_last, self.closer, self.last = gap_first, gap_last, closer, last

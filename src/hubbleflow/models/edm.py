@@ -27,11 +27,12 @@ from hubbleflow.band_conditions import BandConditions
 from hubbleflow.diffusion import EdmDenoiser, NoiseStreams, Weighing, edm_loss, guided
 from hubbleflow.errors import InputError
 from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingSet
-from hubbleflow.networks.correction import FITTED, Correction
+from hubbleflow.networks.correction import Correction
 from hubbleflow.networks.expected_error import ExpectedError
 from hubbleflow.networks.galaxy_sums import ORDERS, WIDTHS
 from hubbleflow.networks.mean_galaxy import MeanGalaxy, galaxy_modes
 from hubbleflow.networks.patch_unet import PatchUNet
+from hubbleflow.networks.sums_correction import SumsCorrection
 from hubbleflow.sampling import follow, sigmas_for
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Edm(GenerativeModel):
     paper: ClassVar[str] = "Karras et al. 2022, on a patch U-Net (this package)"
     steps: ClassVar[int] = 10
     passing: ClassVar[tuple[str, ...]] = ("mean_alone",)
-    fitted: ClassVar[tuple[str, ...]] = ("denoiser.correction.",)
+    fitted: ClassVar[tuple[str, ...]] = ("denoiser.correction.", "denoiser.sums_correction.")
     defaults: ClassVar[TrainingDefaults] = TrainingDefaults(
         batch_size=16, learning_rate=1e-3, weight_decay=1e-2, betas=(0.9, 0.99), ema=0.9995, decay_to=0.05, steps=20_000
     )
@@ -136,7 +137,8 @@ class Edm(GenerativeModel):
                 harmonics=mean_harmonics,
                 **of_bands,
             )
-        self.denoiser = EdmDenoiser(network, s, mean, Correction(bands, image_size) if mean_widths else None)
+        corrections = (Correction(bands, image_size), SumsCorrection(bands, image_size)) if mean_widths else (None, None)
+        self.denoiser = EdmDenoiser(network, s, mean, *corrections)
         self.modes_weight, self.galaxy_weight, self.mean_alone = modes_weight, galaxy_weight, mean_alone
         self.pixel_errors, self.mode_errors = ExpectedError(), ExpectedError().requires_grad_(modes_weight > 0)
         if mean_alone:
@@ -193,7 +195,7 @@ class Edm(GenerativeModel):
 
     def finishing(self, n: int) -> int:
         """Each at every noise level of the correction."""
-        return n * FITTED if self.denoiser.correction is not None and not self.mean_alone else 0
+        return 0 if self.mean_alone else self.denoiser.fitting(n)
 
     def middle(self, c: Float[Tensor, "n k"], guidance: float, weaker: Edm | None) -> Tensor:
         """What galaxies are drawn around: the mean, guided as the denoiser is."""

@@ -79,15 +79,10 @@ class Correction(nn.Module):
         if bool((sigma >= HIGHEST).all()) or not bool(table.any()):
             return 0.0
         with torch.autocast(rest.device.type, enabled=False):
-            amounts = torch.tensordot(self._weights(sigma.float()), table, 1).split(PARTS, dim=2)
+            amounts = torch.tensordot(node_weights(sigma.float()), table, 1).split(PARTS, dim=2)
             p = self._place(m)
             sky = self._filtered(rest, amounts[0]) + self._curved(rest, self._rms(sigma), amounts[1])
             return torch.addcmul(self._smoother(rest, p, amounts[2]), self._sky(p), sky)
-
-    def _weights(self, sigma: Float[Tensor, " n"]) -> Float[Tensor, "n node"]:
-        """Of the nodes at noise levels; D = x_t without noise, and what it gets wrong goes there as sigma^2."""
-        place = (sigma / LOWEST).log() / math.log(HIGHEST / LOWEST)
-        return hats(place, NODES) * ((place < 1) * (sigma / LOWEST).clamp(max=1) ** 2)[:, None]
 
     def _place(self, m: Tensor) -> Tensor:
         return brightness_place(above_sky(m.float())) * (BRIGHTNESS_NODES - 1)
@@ -174,3 +169,9 @@ class Correction(nn.Module):
             if name not in self._non_persistent_buffers_set:
                 state.setdefault(prefix + name, buffer)
         super()._load_from_state_dict(state, prefix, *rest)
+
+
+def node_weights(sigma: Float[Tensor, " n"]) -> Float[Tensor, "n node"]:
+    """Of the nodes at noise levels; D = x_t without noise, and what it gets wrong goes there as sigma^2."""
+    place = (sigma / LOWEST).log() / math.log(HIGHEST / LOWEST)
+    return hats(place, NODES) * ((place < 1) * (sigma / LOWEST).clamp(max=1) ** 2)[:, None]

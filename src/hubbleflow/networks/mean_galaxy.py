@@ -52,7 +52,7 @@ def radial_profiles(size: int, widths: int, h: float) -> Float[Tensor, "k y x"]:
     plain = [(r2 / (r2 + sigma**2)) ** h * torch.exp(-r2 / (2 * sigma**2)) for sigma in sigmas]
     if h == 0:
         plain = [torch.ones_like(r2), *plain]
-    basis, _ = _orthonormal(torch.stack(plain).flatten(1))
+    basis, _ = orthonormal(torch.stack(plain).flatten(1))
     return size * basis.reshape(-1, size, size)
 
 
@@ -69,11 +69,11 @@ def galaxy_modes(size: int, widths: int, orders: Sequence[int]) -> Float[Tensor,
     of odd orders, how lopsided or off the middle. Those that add nothing to the ones before them, on stamps of few pixels, are blank.
     """
     round_ones, around = radial_profiles(size, widths, 0), waves(size, widths, orders) if orders else ()
-    basis, new = _orthonormal(torch.cat([round_ones, *(wave.flatten(0, 1) for wave in around)]).flatten(1))
+    basis, new = orthonormal(torch.cat([round_ones, *(wave.flatten(0, 1) for wave in around)]).flatten(1))
     return torch.where(new[:, None] > TINY * size, basis, 0.0).float()
 
 
-def _orthonormal(images: Float[Tensor, "k yx"]) -> tuple[Float[Tensor, "j yx"], Float[Tensor, " j"]]:
+def orthonormal(images: Float[Tensor, "k yx"]) -> tuple[Float[Tensor, "j yx"], Float[Tensor, " j"]]:
     """Gram-Schmidt, and how long what each image adds to those before it is. A network's weights are of these images, so that they have to
     be the same on every machine: each leans towards its own image, where libraries of linear algebra differ in sign.
     """
