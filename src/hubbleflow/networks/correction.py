@@ -32,7 +32,7 @@ from hubbleflow.networks.mean_galaxy import above_sky
 from hubbleflow.networks.starlet import smoothed, smoothing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jaxtyping import Float
     from torch import Tensor
@@ -148,12 +148,8 @@ class Correction(nn.Module):
         batch = max(1, AT_ONCE // (x.shape[2] * x.shape[3]))
         for node, level in enumerate(np.geomspace(LOWEST, HIGHEST, NODES)[:FITTED].tolist()):
             products = torch.zeros(x.shape[1], many + 1, many + 1, dtype=torch.float64)
-            generator = torch.Generator().manual_seed(seed)
-            for first in range(0, len(x), batch):
-                part = slice(first, first + batch)
-                sigma = torch.full((len(x[part]),), level, device=x.device)
-                x_t = x[part] + level * torch.randn(x[part].shape, generator=generator).to(x.device)
-                error = x[part] - denoiser(x_t, sigma, c[part], m[part])
+            for part, x_t, sigma, d in denoised(denoiser, x, c, m, level, batch, seed):
+                error = x[part] - d
                 with torch.autocast(x.device.type, enabled=False):
                     rows = torch.cat([self._terms(x_t - m[part], sigma, m[part]), error[None]]).permute(2, 0, 1, 3, 4).flatten(2)
                     products += (rows @ rows.transpose(1, 2)).cpu().double()
@@ -175,3 +171,15 @@ def node_weights(sigma: Float[Tensor, " n"]) -> Float[Tensor, "n node"]:
     """Of the nodes at noise levels; D = x_t without noise, and what it gets wrong goes there as sigma^2."""
     place = (sigma / LOWEST).log() / math.log(HIGHEST / LOWEST)
     return hats(place, NODES) * ((place < 1) * (sigma / LOWEST).clamp(max=1) ** 2)[:, None]
+
+
+def denoised(
+    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], x: Tensor, c: Tensor, m: Tensor, level: float, batch: int, seed: int
+) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Galaxies, some at once, with noise of one level: which they are, x_t, sigma and what the denoiser makes of them."""
+    generator = torch.Generator().manual_seed(seed)
+    for first in range(0, len(x), batch):
+        part = slice(first, first + batch)
+        sigma = torch.full((len(x[part]),), level, device=x.device)
+        x_t = x[part] + level * torch.randn(x[part].shape, generator=generator).to(x.device)
+        yield part, x_t, sigma, denoiser(x_t, sigma, c[part], m[part])

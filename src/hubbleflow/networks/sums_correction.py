@@ -5,9 +5,9 @@
     sum_n [<P_j, x - D''(x + sigma n)>]^2 + lambda T^2 -> min, for each noise level, band and j                              (3)
 
 P: orthonormal images that span three Gaussians in the middle. Most galaxies are close to the mean m of their like, a few, with a
-neighbour, are not; the best denoiser takes all of a small deviation e for noise and leaves a large one. A network is a tenth of the error
-short of that, always the same way, and twenty denoisings multiply it: typical galaxies came out half as far again from the mean as they
-should be (docs/decisions/0021-typical-galaxies.md).
+neighbour, are not; the best denoiser takes most of a small deviation e for noise and leaves a large one. A network falls a little short of
+that, always the same way, and all denoisings of a galaxy together make much of it: typical ones came out half as far again from the mean as
+they should be (docs/decisions/0021-typical-galaxies.md).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hubbleflow.networks.correction import FITTED, HIGHEST, LOWEST, NODES, node_weights
+from hubbleflow.networks.correction import FITTED, HIGHEST, LOWEST, NODES, denoised, node_weights
 from hubbleflow.networks.expected_error import hats
 from hubbleflow.networks.mean_galaxy import orthonormal
 
@@ -97,12 +97,7 @@ class SumsCorrection(nn.Module):
         self.get_buffer("sky_rms").copy_(sky_rms.mean())
         products = torch.zeros(FITTED, bands, many, many, dtype=torch.float64)
         for node, level in enumerate(np.geomspace(LOWEST, HIGHEST, NODES)[:FITTED].tolist()):
-            generator = torch.Generator().manual_seed(seed + node)
-            for first in range(0, len(x), AT_ONCE):
-                part = slice(first, first + AT_ONCE)
-                sigma = torch.full((len(x[part]),), level, device=x.device)
-                x_t = x[part] + level * torch.randn(x[part].shape, generator=generator).to(x.device)
-                d = denoiser(x_t, sigma, c[part], m[part]).float()
+            for part, x_t, _, d in denoised(denoiser, x, c, m, level, AT_ONCE, seed + node):
                 error = (x[part] - d).flatten(2) @ self.get_buffer("images").T
                 rows = torch.cat([self._functions(d - m[part], x_t - m[part]), error], dim=2).transpose(0, 1).double()
                 products[node] += (rows.transpose(1, 2) @ rows).cpu()
