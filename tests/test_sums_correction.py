@@ -10,7 +10,7 @@ import torch
 
 from hubbleflow.models.edm import Edm
 from hubbleflow.networks.correction import HIGHEST, LOWEST, NODES
-from hubbleflow.networks.sums_correction import FEWEST, SumsCorrection
+from hubbleflow.networks.sums_correction import FEWEST, ORDER_OF, WIDTHS, SumsCorrection, harmonics
 
 SIZE, BANDS, SKY, FAR = 16, 2, 0.1, 2.0
 LEVEL = float(np.geomspace(LOWEST, HIGHEST, NODES)[9])  # 0.24
@@ -20,7 +20,7 @@ def galaxies(n: int, seed: int, correction: SumsCorrection) -> torch.Tensor:
     """Sky of rms 0.1, and in one of ten galaxies sums of rms 2 in both bands alike."""
     generator = torch.Generator().manual_seed(seed)
     far = torch.rand(n, 1, 1, generator=generator) < 0.1
-    sums = torch.where(far, FAR, 0.0) * torch.randn(n, 1, 3, generator=generator)
+    sums = torch.where(far, FAR, 0.0) * torch.randn(n, 1, len(correction.get_buffer("images")), generator=generator)
     sky = SKY * torch.randn(n, BANDS, SIZE, SIZE, generator=generator)
     return sky + (sums @ correction.get_buffer("images")).unflatten(2, (SIZE, SIZE)).expand(-1, BANDS, -1, -1)
 
@@ -48,16 +48,16 @@ def error(correction: SumsCorrection, x: torch.Tensor, fitted: bool, typical: to
     return float((((x - d).flatten(2) @ correction.get_buffer("images").T) ** 2)[typical].mean())
 
 
-def found() -> SumsCorrection:
+@pytest.fixture(scope="module")
+def correction() -> SumsCorrection:
     correction = SumsCorrection(BANDS, SIZE)
     x = galaxies(1200, 0, correction)
     correction.fit(linear(correction), x, torch.zeros(len(x), 0), torch.zeros_like(x), torch.full((BANDS,), SKY))
     return correction
 
 
-def test_few_far_ones_do_not_keep_the_others_from_being_shrunk() -> None:
+def test_few_far_ones_do_not_keep_the_others_from_being_shrunk(correction: SumsCorrection) -> None:
     """The best error of a typical sum is SKY^2 LEVEL^2 / (SKY^2 + LEVEL^2); one amount for all leaves more than twice that."""
-    correction = found()
     x = galaxies(2000, 1, correction)
     far = (x.flatten(2) @ correction.get_buffer("images").T).square().mean(dim=(1, 2)) > 16 * SKY**2
     best = SKY**2 * LEVEL**2 / (SKY**2 + LEVEL**2)
@@ -67,8 +67,8 @@ def test_few_far_ones_do_not_keep_the_others_from_being_shrunk() -> None:
     assert error(correction, x, True, far) < 1.1 * error(correction, x, False, far)
 
 
-def test_it_fades_where_there_is_no_noise_and_says_nothing_where_there_is_nothing_but() -> None:
-    correction, rest = found(), torch.randn(4, BANDS, SIZE, SIZE)
+def test_it_fades_where_there_is_no_noise_and_says_nothing_where_there_is_nothing_but(correction: SumsCorrection) -> None:
+    rest = torch.randn(4, BANDS, SIZE, SIZE)
     said = [correction(rest, rest, torch.full((4,), sigma)) for sigma in (HIGHEST, LOWEST, LOWEST / 100)]
     assert said[0] == 0.0
     assert float(said[1].abs().max()) > 0
@@ -86,17 +86,31 @@ def test_a_model_is_finished_with_it_where_there_are_galaxies_enough() -> None:
         model.finish(x, c, told.append)
         assert bool(model.denoiser.sums_correction.table.any()) == expected
         assert sum(told) == model.finishing(n)
-    state = model.state_dict()
-    before = {name: values for name, values in state.items() if "sums_correction" not in name}
-    again = Edm(1, 16, (0,), 0.5, width=8, multipliers=(1,), patch=2, sums=16, of_bands={})
-    again.load_state_dict(before)
-    assert not again.denoiser.sums_correction.table.any()
 
 
 @pytest.mark.parametrize("value", [math.nan, 0.0])
-def test_what_is_not_a_number_stays_in_its_own_galaxy(value: float) -> None:
-    correction, rest = found(), torch.randn(3, BANDS, SIZE, SIZE)
+def test_what_is_not_a_number_stays_in_its_own_galaxy(correction: SumsCorrection, value: float) -> None:
+    rest = torch.randn(3, BANDS, SIZE, SIZE)
     rest[1] = value
     said = correction(rest, rest, torch.full((3,), 0.1))
     assert bool(torch.isfinite(said[[0, 2]]).all())
     assert bool(torch.isfinite(said[1]).all()) == (value == 0)
+
+
+def test_images_of_one_angle_are_orthonormal_and_turn_into_each_other() -> None:
+    images = harmonics(32)
+    assert len(images) == len(ORDER_OF) * len(WIDTHS)
+    for part in images.split(len(WIDTHS)):
+        torch.testing.assert_close(part @ part.T, torch.eye(len(WIDTHS), dtype=torch.float64))
+    by_angle = images.unflatten(1, (32, 32)).unflatten(0, (-1, len(WIDTHS)))
+    cosine, sine = by_angle[1], by_angle[2]  # lopsided along x, and along y
+    torch.testing.assert_close(cosine.mT, sine)
+    torch.testing.assert_close(by_angle[5:], -by_angle[5:].flip(2, 3))  # three-cornered: odd
+
+
+def test_a_lopsided_galaxy_is_corrected_lopsidedly_whatever_way_it_leans(correction: SumsCorrection) -> None:
+    rest = torch.randn(2, BANDS, SIZE, SIZE)
+    said = correction(rest, rest, torch.full((2,), LEVEL))
+    turned = correction(rest.mT, rest.mT, torch.full((2,), LEVEL))
+    sums = (said.mT.flatten(2) @ correction.get_buffer("images").T, turned.flatten(2) @ correction.get_buffer("images").T)
+    torch.testing.assert_close(*(part[..., : 3 * len(WIDTHS)] for part in sums), atol=1e-4, rtol=1e-3)

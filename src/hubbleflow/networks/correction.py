@@ -20,7 +20,7 @@ lambda is the error's variance over PRIOR^2: what few pixels say is not believed
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -158,13 +158,6 @@ class Correction(nn.Module):
             ridge = torch.eye(many, dtype=torch.float64) * (variance / PRIOR**2)[:, None, None]
             found[node] = torch.linalg.solve(products[:, :-1, :-1] + ridge, products[:, :-1, -1])
         self.get_buffer("table").copy_(found)
-
-    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """A model from before there were corrections has none."""
-        for name, buffer in self.named_buffers():
-            if name not in self._non_persistent_buffers_set:
-                state.setdefault(prefix + name, buffer)
-        super()._load_from_state_dict(state, prefix, *rest)
 
 
 def node_weights(sigma: Float[Tensor, " n"]) -> Float[Tensor, "n node"]:
