@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hubbleflow.galaxies import GalaxySet
-from hubbleflow.generator import Generator
+from hubbleflow.generator import BATCH, Generator
 from hubbleflow.measure import Recipe, measure
 from hubbleflow.predictor import Predictor
 from hubbleflow.pretrained import SHELF, shipped
@@ -23,7 +23,7 @@ def hsc() -> Generator:
     return Generator.from_pretrained("hsc")
 
 
-@pytest.mark.parametrize("name", ["hsc", "hsc-redshift"])
+@pytest.mark.parametrize("name", ["hsc", "hsc-student", "hsc-redshift"])
 def test_they_ship_with_card_log_and_all_their_arguments(name: str) -> None:
     folder = SHELF / name
     assert name in shipped() and {"README.md", "log.jsonl"} <= {path.name for path in folder.iterdir()}
@@ -77,3 +77,17 @@ def test_cosmic_time_is_in_them(hsc: Generator) -> None:
     read = Predictor.from_pretrained("hsc-redshift").predict(GalaxySet(made.images, made.survey, {}))
     medians = [float(np.median(read[part])) for part in (near, middle, far)]
     assert medians[0] < 0.25 < 0.35 < medians[1] < 0.7 < 0.8 < medians[2]  # far ones are faint, and read towards the middle
+
+
+def test_the_student_draws_galaxies_like_its_teachers_in_one_evaluation(hsc: Generator) -> None:
+    student, asked = Generator.from_pretrained("hsc-student"), {"redshift": np.full(4 * EACH, 0.4), "i_mag": np.full(4 * EACH, 20.0)}
+    evaluations: list[int] = []
+    handle = student.model.denoiser.network.register_forward_hook(lambda *_: evaluations.append(1))
+    made = student.sample(asked, seed=4)
+    handle.remove()
+    assert len(evaluations) == -(-len(made) // BATCH)
+    recipe = Recipe(shapes=False, sersic=False)
+    mine, theirs = (measure(galaxies, progress=False, recipe=recipe).columns for galaxies in (made, hsc.sample(asked, seed=4)))
+    for name, at_most in {"i_mag": 0.15, "g_r": 0.15, "r_i": 0.1}.items():
+        assert np.median(mine[name]) == pytest.approx(np.median(theirs[name]), abs=at_most)
+    assert np.median(mine["i_half_light_radius"]) == pytest.approx(np.median(theirs["i_half_light_radius"]), rel=0.15)
