@@ -93,6 +93,18 @@ def test_a_galaxy_is_its_seed_whoever_else_is_drawn(prior: Prior) -> None:
     assert not np.array_equal(ten["mag"], prior.draw(asked, galaxy_seeds(4, 0, 10))["mag"])
 
 
+def test_many_are_drawn_some_at_once(prior: Prior, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million take no more memory than a few hundred do, but for what is drawn."""
+    asked, at_once = {"redshift": np.linspace(0.1, 2, 600)}, []
+    drawn_ = Prior._drawn
+    monkeypatch.setattr(Prior, "_drawn", lambda self, asked, seeds: at_once.append(len(seeds)) or drawn_(self, asked, seeds))
+    many = prior.draw(asked, seeds(600))
+    assert at_once == [256, 256, 88]
+    alone = prior.draw({"redshift": asked["redshift"][300:301]}, seeds(600)[300:301])
+    for name, values in alone.items():
+        assert many[name][300] == values[0] if name == "category" else many[name][300] == pytest.approx(values[0], rel=1e-9)
+
+
 def test_held_quantiles_change_smoothly_with_redshift(prior: Prior) -> None:
     z = np.linspace(0.3, 1.8, 400)
     track = prior.draw({"redshift": z, "category": np.full(400, "disc")}, seeds(1) * 400)

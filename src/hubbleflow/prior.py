@@ -42,6 +42,7 @@ FEWEST_COMPONENTS, MOST_COMPONENTS = 2, 256  # of one alone, the kind would not 
 ITERATIONS = 60
 LEAST_WIDTH = 0.01  # of a component, in standard deviations of a column: galaxies of one kind and redshift are of nearly one colour
 BISECTIONS = 40
+AT_ONCE = 256  # galaxies: each has a number for every component and column
 EDGE = 7.0  # standard deviations beyond which there are no galaxies
 ATOM = 1e-9  # a difference of levels that is none
 
@@ -132,11 +133,19 @@ class Prior:
         Raises:
             InputError: a class that there is none of.
         """
+        given, found = {name: np.asarray(values) for name, values in asked.items()}, dict[str, np.ndarray]()
+        for first in range(0, max(1, len(seeds)), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            for name, values in self._drawn({name: values[part] for name, values in given.items()}, seeds[part]).items():
+                found.setdefault(name, np.empty(len(seeds), values.dtype))[part] = values
+        return found
+
+    def _drawn(self, asked: Mapping[str, np.ndarray], seeds: Sequence[int]) -> dict[str, np.ndarray]:
         n, d = len(seeds), len(self.levels)
         columns, many = [*self.names, *(name for group in self.apart for name in group)], len(self.names) + len(self.apart)
         quantile = torch.stack([torch.rand(many, generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds])
         log_weight = self.weight.log().expand(n, -1)
-        drawn = {name: np.asarray(values) for name, values in asked.items() if name in columns}
+        drawn = {name: values for name, values in asked.items() if name in columns}
         for group, table, q in zip(self.apart, self.rows, quantile[:, len(self.names) :].T, strict=True):
             found = _rows(table, q, {place: drawn[name] for place, name in enumerate(group) if name in drawn})
             drawn |= {name: values.numpy() for name, values in zip(group, found.T, strict=True) if name not in drawn}
