@@ -27,12 +27,13 @@ from pathlib import Path
 from shutil import copyfile
 
 from hubbleflow.averages import averaged
+from hubbleflow.errors import InputError
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.measure import measure_file
 from hubbleflow.model_folder import CARD, CONFIG, LOG
 from hubbleflow.predictor import Predictor
-from hubbleflow.pretrained import SHELF
+from hubbleflow.pretrained import SHELF, find_model
 from hubbleflow.ranks import Ranks
 from hubbleflow.simulate import simulate
 from hubbleflow.simulate.numbers import NUMBERS, seeing_of, with_numbers
@@ -142,6 +143,16 @@ def main() -> None:
     given = parser.parse_args()
     if given.seed == TEST_SEED:
         parser.error(f"--seed {TEST_SEED} is that of the galaxies to judge by: choose another")
+    try:
+        go(given)
+    except InputError as error:
+        parser.error(str(error))
+
+
+def go(given: argparse.Namespace) -> None:
+    """Train, or ship."""
+    if given.start:
+        find_model(given.start)  # says so before an hour of sky, if there is none
     given.out.mkdir(parents=True, exist_ok=True)
     road = Road(given.out, given.n, given.n_test, given.seed)
     if given.ship:
