@@ -16,8 +16,11 @@ from hubbleflow.diffusion import EdmDenoiser
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.generator import Generator
 from hubbleflow.models.edm import Edm
+from hubbleflow.networks import patch_unet
 from hubbleflow.networks.correction import FITTED, HIGHEST, LOWEST, NODES, SHIFTS, Correction
 from hubbleflow.networks.expected_error import hats
+from hubbleflow.networks.mean_galaxy import MeanImage
+from hubbleflow.networks.patch_unet import noise_compressed
 from hubbleflow.survey import Survey
 from hubbleflow.trained import TrainedModel
 from hubbleflow.training import Recipe, Training, weights_hash
@@ -42,7 +45,7 @@ def error(correction: Correction | None, x: torch.Tensor, m: torch.Tensor, where
     x_t = x + LEVEL * torch.randn(x.shape, generator=torch.Generator().manual_seed(99))
     d = white_wiener(x_t, sigma, nothing(x), m)
     if correction is not None:
-        d = d + correction(x_t - m, sigma, m)
+        d = d + correction(x_t - m, sigma, MeanImage(m))
     left = (x - d) ** 2
     return float((left if where is None else left[where.expand_as(left)]).mean()) / SIGMA**2
 
@@ -64,14 +67,14 @@ def test_it_is_the_sum_of_its_terms() -> None:
     place = (sigma / LOWEST).log() / math.log(HIGHEST / LOWEST)
     small = (sigma / LOWEST).clamp(max=1) ** 2
     amounts = torch.tensordot(hats(place, NODES) * ((place < 1) * small)[:, None], correction.table, 1)
-    expected = torch.einsum("nbk,knbyx->nbyx", amounts, correction._terms(rest, sigma, m))
-    torch.testing.assert_close(correction(rest, sigma, m), expected, atol=1e-5, rtol=1e-4)
+    expected = torch.einsum("nbk,knbyx->nbyx", amounts, correction._terms(rest, sigma, MeanImage(m)))
+    torch.testing.assert_close(correction(rest, sigma, MeanImage(m)), expected, atol=1e-5, rtol=1e-4)
     assert (expected[4] == 0).all()  # beyond the last noise level
     assert (expected[1:4].flatten(1).std(dim=1) > 0.01).all()
 
 
 def test_before_it_is_fitted_it_is_nothing() -> None:
-    assert Correction(1, SIZE)(torch.ones(1, 1, SIZE, SIZE), torch.tensor([0.1]), torch.zeros(1, 1, SIZE, SIZE)) == 0.0
+    assert Correction(1, SIZE)(torch.ones(1, 1, SIZE, SIZE), torch.tensor([0.1]), MeanImage(torch.zeros(1, 1, SIZE, SIZE))) == 0.0
 
 
 def test_correlated_noise_is_denoised_as_wiener_would() -> None:
@@ -145,11 +148,11 @@ def test_stamps_of_any_size_numbers_that_are_none_and_noise_levels_at_the_ends(b
     correction.table[-1] = 0.0
     rest, m = torch.ones(6, bands, 20, 20), torch.zeros(6, bands, 20, 20)
     sigma = torch.tensor([0.0, LOWEST / 10, LOWEST, float(LEVELS[-2]), 0.999 * HIGHEST, HIGHEST])
-    size = correction(rest, sigma, m).abs().amax(dim=(1, 2, 3)) / (rest.amax() + 1)
+    size = correction(rest, sigma, MeanImage(m)).abs().amax(dim=(1, 2, 3)) / (rest.amax() + 1)
     assert size[0] == 0 and size[5] == 0
     assert size[1] < 0.02 * size[2] and size[4] < 0.02 * size[3]
     rest[0, 0, 3, 3] = torch.nan
-    spoilt = correction(rest, torch.full((6,), 0.1), m)
+    spoilt = correction(rest, torch.full((6,), 0.1), MeanImage(m))
     assert spoilt[0].isnan().any() and spoilt[1:].isfinite().all()
     nothing_at_all = Correction(bands, 20)
     nothing_at_all.fit(lambda x_t, sigma, c, m: torch.zeros_like(x_t), torch.zeros(4, bands, 20, 20), torch.zeros(4, 0), m[:4])
@@ -161,6 +164,18 @@ def test_models_that_have_it_are_those_whose_mean_is_learned_beside() -> None:
     assert Edm(**arguments | {"mean_widths": 0}).finishing(100) == 0
     assert Edm(**arguments | {"mean_alone": True}).finishing(100) == 0
     assert Edm(**arguments).finishing(100) == 1900
+
+
+def test_what_depends_on_the_mean_alone_is_made_once_a_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(patch_unet, "noise_compressed", lambda m: asked.append(tuple(m.shape)) or noise_compressed(m))
+    arguments = {"bands": 1, "image_size": 16, "conditions": [0], "sigma_data": 0.5, "width": 16, "mean_widths": 4, "of_bands": {}}
+    model = Edm(**arguments).eval()
+    with torch.no_grad():
+        model.sample(torch.zeros(3, 1), [1, 2, 3], steps=6)
+        assert asked == [(3, 1, 16, 16)]
+        model.sample(torch.ones(2, 1), [1, 2], steps=6)
+    assert asked[1:] == [(2, 1, 16, 16)]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from hubbleflow.errors import InputError
 from hubbleflow.models import get_model
 from hubbleflow.models.edm import Edm
 from hubbleflow.networks.expected_error import ExpectedError
-from hubbleflow.networks.mean_galaxy import MeanGalaxy, galaxy_modes, radial_profiles
+from hubbleflow.networks.mean_galaxy import MeanGalaxy, MeanImage, galaxy_modes, radial_profiles
 
 
 class Given(torch.nn.Module):
@@ -30,8 +30,8 @@ class Given(torch.nn.Module):
 class Silent(torch.nn.Module):
     """A network that says nothing."""
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
-        assert m.shape == x.shape
+    def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor, m: MeanImage) -> torch.Tensor:
+        assert m.image.shape == x.shape
         return torch.zeros_like(x)
 
 

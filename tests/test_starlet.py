@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from scipy.ndimage import convolve1d
 from torch import nn
 
-from hubbleflow.networks.mean_galaxy import above_sky
+from hubbleflow.networks.mean_galaxy import MeanImage, above_sky
 from hubbleflow.networks.patch_unet import BRIGHT_RATE, PatchUNet
 from hubbleflow.networks.starlet import smoothed, smoothing
 
@@ -68,7 +68,7 @@ def test_more_is_kept_or_taken_where_the_mean_galaxy_is_bright() -> None:
     nn.init.ones_(net.shrink_bright.bias)
     x, m = torch.randn(2, 3, 16, 16), 2 * torch.rand(2, 3, 16, 16)
     sigma = torch.tensor([10.0, 0.02])
-    out = net(x, sigma.log() / 4, torch.zeros(2, 1), m)
+    out = net(x, sigma.log() / 4, torch.zeros(2, 1), MeanImage(m))
     strength = BRIGHT_RATE * torch.sqrt(1 + (0.2 / sigma) ** 2)[:, None, None, None]
     torch.testing.assert_close(out, strength * (2 * above_sky(m)).tanh() ** 2 * sum(starlet(x, 2)))
 

@@ -31,7 +31,7 @@ import torch
 from torch import nn
 
 from hubbleflow.networks.correction import FITTED, Correction
-from hubbleflow.networks.mean_galaxy import above_sky
+from hubbleflow.networks.mean_galaxy import MeanImage, above_sky
 from hubbleflow.networks.sums_correction import FEWEST, SumsCorrection
 
 if TYPE_CHECKING:
@@ -73,25 +73,32 @@ class EdmDenoiser(nn.Module):
         self.sums_correction: Any = sums_correction
 
     def forward(
-        self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: Tensor | None = None
+        self, x_t: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: MeanImage | None = None
     ) -> Float[Tensor, "n band y x"]:
         """D; `m`, where the mean of these conditions is known already."""
         s, sigma_ = self.sigma_data, column(sigma)
         total = sigma_**2 + s**2
         if self.mean is None:
             return s**2 / total * x_t + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * x_t, sigma.log() / 4, c).float()
-        m = self.middle(c) if m is None else m
-        rest = x_t - m
-        d = m + s**2 / total * rest + sigma_ * s * total.rsqrt() * self.network(total.rsqrt() * rest, sigma.log() / 4, c, m).float()
+        m = MeanImage(self.middle(c)) if m is None else m
+        rest = x_t - m.image
+        f = self.network(total.rsqrt() * rest, sigma.log() / 4, c, m).float()
+        d = torch.addcmul(m.image, s**2 / total, rest).addcmul_(sigma_ * s * total.rsqrt(), f)
         if self.training or self.correction is None:
             return d
-        d = d + self.correction(rest, sigma, m)
-        return d if self.sums_correction is None else d + self.sums_correction(d - m, rest, sigma)
+        d += self.correction(rest, sigma, m)
+        if self.sums_correction is not None:
+            d += self.sums_correction(d - m.image, rest, sigma)
+        return d
 
     def fit_correction(
         self, x: Float[Tensor, "n band y x"], c: Float[Tensor, "n k"], on_galaxies: Callable[[int], None] = lambda n: None
     ) -> None:
         """Find what it gets wrong on average, with the weights as they are, where there is a correction."""
+
+        def denoise(x_t: Tensor, sigma: Tensor, c: Tensor, m: Tensor) -> Tensor:
+            return self(x_t, sigma, c, MeanImage(m))
+
         if self.correction is not None:
             self.eval()
             for found in (self.correction, self.sums_correction):
@@ -99,9 +106,9 @@ class EdmDenoiser(nn.Module):
                     found.get_buffer("table").zero_()
             m = torch.cat([self.middle(part) for part in c.split(AT_ONCE)])
             few = slice(None, None, -(-len(x) // MOST_PIXELS))
-            self.correction.fit(self, x[few], c[few], m[few], on_galaxies)
+            self.correction.fit(denoise, x[few], c[few], m[few], on_galaxies)
             if self.sums_correction is not None and len(x) >= FEWEST:
-                self.sums_correction.fit(self, x, c, m, self.correction.get_buffer("sky_rms"), on_galaxies)
+                self.sums_correction.fit(denoise, x, c, m, self.correction.get_buffer("sky_rms"), on_galaxies)
 
     def fitting(self, n: int) -> int:
         """How many denoisings of a galaxy each that takes, of n galaxies."""
@@ -181,7 +188,7 @@ def edm_loss(
     noise = torch.randn(x.shape, generator=generator, device=x.device)
     s = denoiser.sigma_data
     mean = denoiser.middle(c)
-    d = denoiser(x + column(sigma) * noise, sigma, c, mean)
+    d = denoiser(x + column(sigma) * noise, sigma, c, MeanImage(mean))
     if weighing is not None:
         return weighing.loss(d, x, sigma, mean, s)
     error = d - x

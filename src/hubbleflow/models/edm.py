@@ -30,7 +30,7 @@ from hubbleflow.models.model import GenerativeModel, TrainingDefaults, TrainingS
 from hubbleflow.networks.correction import Correction
 from hubbleflow.networks.expected_error import ExpectedError
 from hubbleflow.networks.galaxy_sums import ORDERS, WIDTHS
-from hubbleflow.networks.mean_galaxy import MeanGalaxy, galaxy_modes
+from hubbleflow.networks.mean_galaxy import MeanGalaxy, MeanImage, galaxy_modes
 from hubbleflow.networks.patch_unet import PatchUNet
 from hubbleflow.networks.sums_correction import SumsCorrection
 from hubbleflow.sampling import follow, sigmas_for
@@ -231,6 +231,6 @@ class Edm(GenerativeModel):
         streams = NoiseStreams(seeds, self.shape)
         middle = self.middle(c, guidance, weaker)
         # The mean is the same at all noise levels; guidance needs that of no conditions, too.
-        denoiser = partial(self.denoiser, m=middle) if guidance == 1.0 else self.denoiser
+        denoiser = partial(self.denoiser, m=MeanImage(middle)) if guidance == 1.0 else self.denoiser
         x = middle + self.sigma_max * streams().to(c.device)
         return follow(sampler, guided(denoiser, c, guidance, weaker.denoiser if weaker else None), x, sigmas, streams)

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hubbleflow.networks.expected_error import BRIGHTNESS_NODES, brightness_place, hats
-from hubbleflow.networks.mean_galaxy import above_sky
+from hubbleflow.networks.mean_galaxy import MeanImage, above_sky
 from hubbleflow.networks.starlet import smoothed, smoothing
 
 if TYPE_CHECKING:
@@ -71,24 +71,15 @@ class Correction(nn.Module):
         self.register_buffer("table", torch.zeros(NODES, bands, sum(PARTS)))
         self.register_buffer("sky_rms", torch.ones(bands))
 
-    def forward(
-        self, rest: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], m: Float[Tensor, "n band y x"]
-    ) -> Float[Tensor, "n band y x"] | float:
+    def forward(self, rest: Float[Tensor, "n band y x"], sigma: Float[Tensor, " n"], m: MeanImage) -> Float[Tensor, "n band y x"] | float:
         """What is to be added to D, of x_t - m."""
         table = self.get_buffer("table")
         if bool((sigma >= HIGHEST).all()) or not bool(table.any()):
             return 0.0
         with torch.autocast(rest.device.type, enabled=False):
             amounts = torch.tensordot(node_weights(sigma.float()), table, 1).split(PARTS, dim=2)
-            p = self._place(m)
             sky = self._filtered(rest, amounts[0]) + self._curved(rest, self._rms(sigma), amounts[1])
-            return torch.addcmul(self._smoother(rest, p, amounts[2]), self._sky(p), sky)
-
-    def _place(self, m: Tensor) -> Tensor:
-        return brightness_place(above_sky(m.float())) * (BRIGHTNESS_NODES - 1)
-
-    def _sky(self, p: Tensor) -> Tensor:
-        return (SKY - p).clamp(0, 1)
+            return self._smoother(rest, m.once(bright_pixels), amounts[2]).addcmul_(m.once(sky_pixels), sky)
 
     def _rms(self, sigma: Tensor) -> Float[Tensor, "n band"]:
         return (self.get_buffer("sky_rms") ** 2 + sigma[:, None].float() ** 2).sqrt()
@@ -104,25 +95,24 @@ class Correction(nn.Module):
         values = amount * rms[..., None]
         return torch.addcmul(values.gather(2, left), place - left, values.diff(dim=2).gather(2, left)).unflatten(2, rest.shape[2:])
 
-    def _smoother(self, rest: Tensor, p: Tensor, amount: Float[Tensor, "n band k"]) -> Tensor:
+    def _smoother(self, rest: Tensor, bright: Float[Tensor, "n band node yx"], amount: Float[Tensor, "n band k"]) -> Tensor:
         """sum_j a_j w_j = sum_j (a_j - a_{j-1}) c_j: the differences are taken of the few numbers instead of the many pixels."""
-        p = p.flatten(2)
-        bright = [(1 - (p - node).abs()).clamp(min=0) for node in range(SKY, BRIGHTEST)] + [(p - (BRIGHTEST - 1)).clamp(0, 1)]
         of_smoothed = F.pad(amount.unflatten(2, (PLANES, 2, -1)), (0, 0, 0, 0, 1, 1)).diff(dim=2)
-        everywhere, middle = (of_smoothed.transpose(2, 3).flatten(2, 3) @ torch.stack(bright, dim=2)).chunk(2, dim=2)
+        everywhere, middle = (of_smoothed.transpose(2, 3).flatten(2, 3) @ bright).chunk(2, dim=2)
         maps = torch.addcmul(everywhere, self.get_buffer("middle"), middle).unflatten(3, rest.shape[2:])
         total = torch.zeros_like(rest)
         for j, c in enumerate(smoothed(rest, self.get_buffer("smoothing"))):
-            total = torch.addcmul(total, maps[:, :, j], c)
+            total.addcmul_(maps[:, :, j], c)
         return total
 
-    def _terms(self, rest: Tensor, sigma: Tensor, m: Tensor) -> Float[Tensor, "k n band y x"]:
+    def _terms(self, rest: Tensor, sigma: Tensor, m: MeanImage) -> Float[Tensor, "k n band y x"]:
         """phi_k, one after the other."""
         n, bands = rest.shape[:2]
-        p, rms = self._place(m), self._rms(sigma)
+        rms = self._rms(sigma)
         shifts, curve, bright = (torch.eye(many, device=rest.device)[:, None, None].expand(-1, n, bands, -1) for many in PARTS)
         sky = [self._filtered(rest, one) for one in shifts] + [self._curved(rest, rms, one) for one in curve]
-        return torch.stack([self._sky(p) * term for term in sky] + [self._smoother(rest, p, one) for one in bright])
+        where = m.once(bright_pixels)
+        return torch.stack([m.once(sky_pixels) * term for term in sky] + [self._smoother(rest, where, one) for one in bright])
 
     @torch.no_grad()
     def fit(
@@ -142,7 +132,7 @@ class Correction(nn.Module):
             on_galaxies: told how many have been denoised, of `FITTED * len(x)`.
             seed: of the noise.
         """
-        sky = self._sky(self._place(m))
+        sky = sky_pixels(m)
         self.get_buffer("sky_rms").copy_(((sky * (x - m) ** 2).sum(dim=(0, 2, 3)) / sky.sum(dim=(0, 2, 3)).clamp(min=1)).sqrt())
         many, found = sum(PARTS), torch.zeros_like(self.get_buffer("table"))
         batch = max(1, AT_ONCE // (x.shape[2] * x.shape[3]))
@@ -151,13 +141,28 @@ class Correction(nn.Module):
             for part, x_t, sigma, d in denoised(denoiser, x, c, m, level, batch, seed):
                 error = x[part] - d
                 with torch.autocast(x.device.type, enabled=False):
-                    rows = torch.cat([self._terms(x_t - m[part], sigma, m[part]), error[None]]).permute(2, 0, 1, 3, 4).flatten(2)
+                    rows = torch.cat([self._terms(x_t - m[part], sigma, MeanImage(m[part])), error[None]]).permute(2, 0, 1, 3, 4).flatten(2)
                     products += (rows @ rows.transpose(1, 2)).cpu().double()
                 on_galaxies(len(x_t))
             variance = (products[:, -1, -1] / (x.numel() / x.shape[1])).clamp(min=TINY)
             ridge = torch.eye(many, dtype=torch.float64) * (variance / PRIOR**2)[:, None, None]
             found[node] = torch.linalg.solve(products[:, :-1, :-1] + ridge, products[:, :-1, -1])
         self.get_buffer("table").copy_(found)
+
+
+def sky_pixels(m: Float[Tensor, "n band y x"]) -> Float[Tensor, "n band y x"]:
+    """From 0 where a mean galaxy is bright to 1 in the sky."""
+    return (SKY - _brightness(m)).clamp(0, 1)
+
+
+def bright_pixels(m: Float[Tensor, "n band y x"]) -> Float[Tensor, "n band node yx"]:
+    """Weights of the nodes of brightness where it is bright; 0 in the sky."""
+    p = _brightness(m).flatten(2)
+    return torch.stack([(1 - (p - node).abs()).clamp(min=0) for node in range(SKY, BRIGHTEST)] + [(p - (BRIGHTEST - 1)).clamp(0, 1)], dim=2)
+
+
+def _brightness(m: Tensor) -> Tensor:
+    return brightness_place(above_sky(m.float())) * (BRIGHTNESS_NODES - 1)
 
 
 def node_weights(sigma: Float[Tensor, " n"]) -> Float[Tensor, "n node"]:

@@ -39,15 +39,16 @@ class ExpectedError(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.zeros(NOISE_NODES, BRIGHTNESS_NODES, BRIGHTNESS_NODES))
 
-    def forward(self, sigma: Float[Tensor, " n"], b: Float[Tensor, "n ..."], d: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
-        """Of each galaxy's noise level, and of brightnesses b and deviations d from the mean, stretched, from 0; d may be one for several
-        b (a size of 1 along an axis).
-        """
+    def forward(self, sigma: Float[Tensor, " n"], b: Float[Tensor, "n k ..."], d: Float[Tensor, "n 1 ..."]) -> Float[Tensor, "n k ..."]:
+        """Of each galaxy's noise level, and of brightnesses b and deviations d from the mean, stretched, from 0; d is one for all k."""
         place = (sigma / LOWEST).log() / math.log(HIGHEST / LOWEST)
         tables = RATE * torch.tensordot(hats(place, NOISE_NODES), self.table, 1)
-        brightness, deviation = (hats(brightness_place(values), BRIGHTNESS_NODES) for values in (b, d))
-        rows = (brightness.flatten(1, -2) @ tables).view(brightness.shape)
-        return (rows * deviation).sum(dim=-1)
+        deviation = hats(brightness_place(d[:, 0]), BRIGHTNESS_NODES)
+        of_brightness = (deviation.view(len(d), -1, BRIGHTNESS_NODES) @ tables.mT).view(deviation.shape)
+        # Between the nodes on either side: hats of all k brightnesses would be most of what training a small network costs.
+        place = (brightness_place(b) * (BRIGHTNESS_NODES - 1)).movedim(1, -1).clamp(0, BRIGHTNESS_NODES - 1)
+        left = place.detach().long().clamp(0, BRIGHTNESS_NODES - 2)
+        return torch.lerp(of_brightness.gather(-1, left), of_brightness.gather(-1, left + 1), place - left).movedim(-1, 1)
 
 
 def brightness_place(b: Float[Tensor, " ..."]) -> Float[Tensor, " ..."]:

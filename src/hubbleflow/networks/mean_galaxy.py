@@ -29,7 +29,7 @@ from hubbleflow.networks.embedding import ConditionEmbedding
 from hubbleflow.networks.zeroed import zeroed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jaxtyping import Float
     from torch import Tensor
@@ -86,6 +86,24 @@ def above_sky(m: Float[Tensor, "n band y x"]) -> Float[Tensor, "n band y x"]:
     """How much brighter than its stamp's corners a mean galaxy is, or darker: where it is bright, whatever number the sky has."""
     corners = m[..., [0, 0, -1, -1], [0, -1, 0, -1]]
     return (m - corners.mean(dim=-1)[..., None, None]).abs()
+
+
+class MeanImage:
+    """Mean galaxies of some conditions, and what else is made of them at every noise level alike: it is made once.
+
+    Args:
+        image: (n, band, y, x), stretched.
+    """
+
+    def __init__(self, image: Float[Tensor, "n band y x"]) -> None:
+        self.image = image
+        self._made: dict[Callable[[Tensor], Tensor], Tensor] = {}
+
+    def once(self, made: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `made`, a function of a module, makes of the image."""
+        if made not in self._made:
+            self._made[made] = made(self.image)
+        return self._made[made]
 
 
 class MeanGalaxy(nn.Module):

@@ -28,7 +28,7 @@ from torch import nn
 
 from hubbleflow.networks.embedding import ConditionEmbedding, FourierFeatures
 from hubbleflow.networks.galaxy_sums import GalaxySums
-from hubbleflow.networks.mean_galaxy import above_sky
+from hubbleflow.networks.mean_galaxy import MeanImage, above_sky
 from hubbleflow.networks.starlet import smoothed, smoothing
 from hubbleflow.networks.zeroed import zeroed
 
@@ -185,13 +185,13 @@ class PatchUNet(nn.Module):
         self.sums = GalaxySums(bands, image_size, embedding, sums) if sums else None
 
     def forward(
-        self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: Float[Tensor, "n band y x"] | None = None
+        self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: MeanImage | None = None
     ) -> Float[Tensor, "n band y x"]:
         embedding = self.embed(self.embed_noise(self.noise_features(t)) + self.embed_conditions(c))
         h = F.pixel_unshuffle(x, self.patch)
         beside = [self.get_buffer("coordinates").expand(len(x), -1, -1, -1).to(h.dtype)]
         if m is not None:
-            beside.append(F.avg_pool2d(m, self.patch).to(h.dtype))
+            beside.append(F.avg_pool2d(m.image, self.patch).to(h.dtype))
         h = torch.cat([h, *beside], dim=1)
         h = self.stem(h.to(memory_format=torch.channels_last))  # all that follows keeps it
         skips = [h]
@@ -217,7 +217,7 @@ class PatchUNet(nn.Module):
         strength = BRIGHT_RATE * (1 + (self.sigma_data * (-4 * t.float()).exp()) ** 2).sqrt()
         return self._shrunk(y, x, self.shrink(h).float(), self.shrink_bright(h).float() * strength[:, None, None, None], m)
 
-    def _shrunk(self, y: Tensor, x: Tensor, kept: Tensor, bright: Tensor | None, m: Tensor | None) -> Tensor:
+    def _shrunk(self, y: Tensor, x: Tensor, kept: Tensor, bright: Tensor | None, m: MeanImage | None) -> Tensor:
         """y and the starlet planes of x, as much of each as is kept, one number a patch; and one more for bright pixels, whose noise asinh
         has compressed: a galaxy's middle is smaller than a patch.
 
@@ -225,15 +225,21 @@ class PatchUNet(nn.Module):
         """
         sets = kept if bright is None else torch.cat([kept, bright], dim=1)
         own, common, *more = F.pad(sets.unflatten(1, (-1, self.scales, x.shape[1])), (0, 0, 0, 0, 0, 0, 1, 1)).diff(dim=2).unbind(1)
+        rows = (-1, self.patch)  # one number for all of a patch's, so that a row of patches is spread out once for all of its pixels' rows
+        y = y.unflatten(2, rows)
         with torch.autocast(x.device.type, enabled=False):
-            compressed = (2 * above_sky(m.float())).tanh() ** 2 if more and m is not None else None
+            compressed = m.once(noise_compressed).unflatten(2, rows) if more and m is not None else None
             for j, c in enumerate(smoothed(x, self.get_buffer("smoothing"))):
-                amount = self._on_pixels(own[:, j])
+                amount, c = self._on_row(own[:, j]), c.unflatten(2, rows)
                 if compressed is not None:
-                    amount = torch.addcmul(amount, self._on_pixels(more[0][:, j]), compressed)
-                y = torch.addcmul(y, amount, c)
-                y = torch.addcmul(y, self._on_pixels(common[:, j]), c.mean(dim=1, keepdim=True))
-        return y
+                    amount = torch.addcmul(amount, self._on_row(more[0][:, j]), compressed)
+                y = y.addcmul_(amount, c).addcmul_(self._on_row(common[:, j]), c.mean(dim=1, keepdim=True))
+        return y.flatten(2, 3)
 
-    def _on_pixels(self, maps: Tensor) -> Tensor:
-        return maps.repeat_interleave(self.patch, dim=3).repeat_interleave(self.patch, dim=2)
+    def _on_row(self, maps: Float[Tensor, "n band v u"]) -> Float[Tensor, "n band v 1 x"]:
+        return maps.repeat_interleave(self.patch, dim=3)[:, :, :, None]
+
+
+def noise_compressed(m: Float[Tensor, "n band y x"]) -> Float[Tensor, "n band y x"]:
+    """From 0 in the sky to 1 where a mean galaxy is so bright that asinh has compressed the noise."""
+    return (2 * above_sky(m.float())).tanh() ** 2
