@@ -87,7 +87,7 @@ class Correction(nn.Module):
     def _filtered(self, rest: Tensor, amount: Float[Tensor, "n band shift"]) -> Tensor:
         cosines = self.get_buffer("cosines")
         transfer = (amount @ self.get_buffer("filters")).unflatten(2, rest.shape[2:])
-        return cosines.T @ (transfer * (cosines @ rest @ cosines.T)) @ cosines
+        return cosines.T @ ((transfer * (cosines @ (rest @ cosines.T))) @ cosines)
 
     def _curved(self, rest: Tensor, rms: Float[Tensor, "n band"], amount: Float[Tensor, "n band node"]) -> Tensor:
         place = (rest.flatten(2) / rms[..., None] + CURVE).clamp(0, 2 * CURVE)

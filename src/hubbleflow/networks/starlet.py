@@ -47,4 +47,4 @@ def smoothed(x: Float[Tensor, "n band y x"], matrices: Float[Tensor, "scales siz
         >>> [round(float(c[..., 16, 16]), 3) for c in smoothed(x, smoothing(32, 3))]
         [1.0, 0.141, 0.03, 0.007]
     """
-    return [x, *(matrix @ x @ matrix.T for matrix in matrices)]
+    return [x, *(matrix @ (x @ matrix.T) for matrix in matrices)]
