@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from in_words import in_words
 from papers import around_section, write_section
 
 from hubbleflow.counting import counting
@@ -152,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

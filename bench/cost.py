@@ -41,6 +41,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from ema_pytorch import EMA
+from in_words import in_words
 from papers import around_section, write_section
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -385,4 +386,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -18,6 +18,8 @@ import threading
 import time
 from pathlib import Path
 
+from in_words import in_words
+
 from hubbleflow.farm import cores
 from hubbleflow.simulate import simulate
 
@@ -130,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from corruptions import CORRUPTIONS, Corruption
+from in_words import in_words
 from metric_power import file_name, rows_of
 
 from hubbleflow.galaxies import GalaxySet
@@ -82,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
+from in_words import in_words
 from scipy.stats import ks_2samp
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -219,4 +220,4 @@ def verdict(good: bool) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

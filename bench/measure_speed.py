@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from in_words import in_words
 
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.measure import measure
@@ -65,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

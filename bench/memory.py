@@ -12,6 +12,7 @@ import argparse
 import resource
 from pathlib import Path
 
+from in_words import in_words
 from peak import peaks_mib
 
 from hubbleflow.galaxies import GalaxySet, GalaxyWriter
@@ -47,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from corruptions import CORRUPTIONS, Corruption, mock
+from in_words import in_words
 
 from hubbleflow.cache import Cache
 from hubbleflow.counting import counting
@@ -249,4 +250,4 @@ def document(columns: dict[str, dict[str, float | None]], null: list[dict[str, f
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -18,6 +18,7 @@ import argparse
 import time
 
 import numpy as np
+from in_words import in_words
 from sersic_mocks import BINS, half_width, label_of, matched_snr, mock, stamps
 
 from hubbleflow.galaxies import GalaxySet
@@ -79,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

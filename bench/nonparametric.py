@@ -19,6 +19,7 @@ import time
 import warnings
 
 import numpy as np
+from in_words import in_words
 from sersic_mocks import NOISE, SIZE, matched_snr, mock, stamps
 
 from hubbleflow.measure.nonparametric import nonparametric
@@ -109,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from in_words import in_words
+
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.metrics.novelty import copied_share
 
@@ -24,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

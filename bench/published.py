@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from in_words import in_words
 from scipy.stats import spearmanr
 
 from hubbleflow.measure import Recipe, measure
@@ -83,4 +84,4 @@ def found(name: str, theirs: dict[str, np.ndarray]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

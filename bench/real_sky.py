@@ -15,6 +15,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from in_words import in_words
 
 from hubbleflow.datasets import import_archive
 from hubbleflow.galaxies import GalaxySet
@@ -117,4 +118,4 @@ def draw(sets: dict[str, GalaxySet], measured: dict[str, Measured], path: Path) 
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from alike import alike
 from astropy.table import Table
+from in_words import in_words
 
 from hubbleflow.datasets import import_archive
 from hubbleflow.files import atomic_path
@@ -245,4 +246,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

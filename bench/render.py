@@ -22,6 +22,7 @@ from collections.abc import Callable
 import galsim
 import numpy as np
 import torch
+from in_words import in_words
 
 from hubbleflow.simulate.blobs import Blobs
 from hubbleflow.simulate.noise import add_noise
@@ -231,4 +232,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -35,6 +35,7 @@ from pathlib import Path
 import galsim
 import numpy as np
 import torch
+from in_words import in_words
 from sersic_mocks import BINS, FWHM, NOISE, PIXEL, SIZE, matched_snr, mock, moffat, stamps
 from sextractor import UNUSABLE, binary, settings_of, sextract, write_psf
 from truth import HEAD, scores, verdict
@@ -254,4 +255,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from in_words import in_words
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -460,4 +461,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

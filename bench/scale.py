@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import h5py
+from in_words import in_words
 from peak import peaks_mib
 
 from hubbleflow.farm import cores
@@ -45,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -20,6 +20,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from in_words import in_words
 from sersic_mocks import BINS, NOISE, half_width, label_of, matched_snr, mock, stamps
 
 from hubbleflow.measure.sersic_fit import FitRecipe, fit_sersic
@@ -111,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from in_words import in_words
 from sersic_mocks import NOISE, mock
 
 from hubbleflow.measure import Flag, Recipe, measure_stamp
@@ -221,4 +222,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from in_words import in_words
+
 from hubbleflow.farm import cores
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -39,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

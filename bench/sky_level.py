@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import galsim
 import numpy as np
+from in_words import in_words
 
 from hubbleflow.galaxies import GalaxySet
 from hubbleflow.measure import Flag, Recipe, measure
@@ -37,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

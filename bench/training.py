@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from in_words import in_words
 from pace import paces
 from papers import around_section, write_section
 
@@ -201,4 +202,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

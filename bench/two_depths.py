@@ -20,6 +20,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from in_words import in_words
 from scipy.optimize import least_squares
 
 from hubbleflow.measure.detect import central, detect
@@ -167,4 +168,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)
