@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -405,7 +406,6 @@ def test_a_category_cannot_end_the_pages_script() -> None:
 def test_more_than_a_few_requests_do_not_wait(app: Any) -> None:
     """A worker that is busy: so many wait, the next is told so."""
     import asyncio
-    import threading
 
     from starlette.exceptions import HTTPException
 
@@ -424,8 +424,9 @@ def test_more_than_a_few_requests_do_not_wait(app: Any) -> None:
 
 
 # -- the command ------------------------------------------------------------------------------------------------------------------------
-def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
-    from urllib.request import urlopen
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_ctrl_c(tmp_path: Path, ended_by: signal.Signals) -> None:
+    from urllib.request import Request, urlopen
 
     small("edm", REDSHIFT, KIND).save(tmp_path / "model")
     command = [
@@ -447,19 +448,47 @@ def test_the_command_serves_until_ctrl_c(tmp_path: Path) -> None:
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=default
     ) as process:
-        assert process.stdout is not None
-        url, _, rest = process.stdout.readline().partition(" ")
-        assert url.startswith("http://127.0.0.1:") and "Ctrl-C ends it" in rest
-        with urlopen(url, timeout=30) as answer:
-            known = json.loads(re.search(r'id="known">(.*?)</script>', answer.read().decode())[1])
-        assert known["seed"] == 7 and known["steps"] == 1 and known["title"] == "edm"
-        port = url.rpartition(":")[2]
-        with pytest.raises(InputError, match=f"cannot listen at port {port} of 127.0.0.1 .*: give another --port") as caught:
-            explore(kinds(), port=int(port))
-        assert "\n" not in str(caught.value)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
-        assert process.returncode == 0 and "Traceback" not in told and "Error" not in told, told
+        try:
+            assert process.stdout is not None
+            url, _, rest = process.stdout.readline().partition(" ")
+            assert url.startswith("http://127.0.0.1:") and "Ctrl-C ends it" in rest
+            with urlopen(url, timeout=30) as answer:
+                known = json.loads(re.search(r'id="known">(.*?)</script>', answer.read().decode())[1])
+            assert known["seed"] == 7 and known["steps"] == 1 and known["title"] == "edm"
+            body = json.dumps({"seeds": [1], "conditions": {"redshift": 0.5}}).encode()
+            with urlopen(Request(url + "/draw", body, {"Content-Type": "application/json"}), timeout=30) as answer:
+                assert len(answer.read()) == 4 * SIZE * SIZE
+            port = url.rpartition(":")[2]
+            with pytest.raises(InputError, match=f"cannot listen at port {port} of 127.0.0.1 .*: give another --port") as caught:
+                explore(kinds(), port=int(port))
+            assert "\n" not in str(caught.value)
+            process.send_signal(ended_by)
+            _, told = process.communicate(timeout=30)
+            assert process.returncode == 0 and "Traceback" not in told and "Error" not in told, told
+        finally:
+            process.kill()  # if it has not ended: leaving `with` would wait for it
+
+
+def test_work_is_done_by_the_thread_that_offers_itself() -> None:
+    here, asked = serve.Here(), []
+
+    def ask() -> None:
+        asked.append(here.submit(threading.get_ident))
+        asked.append(here.submit(lambda: 1 / 0))
+        asked.append(here.submit(int, "7", base=8))
+        here.shutdown()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    here.work()
+    thread.join()
+    assert asked[0].result(1) == threading.get_ident() and asked[2].result(1) == 7
+    with pytest.raises(ZeroDivisionError):
+        asked[1].result(1)
+    interrupted = here.submit(signal.raise_signal, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        here.work()
+    assert isinstance(interrupted.exception(1), KeyboardInterrupt)
 
 
 def test_a_host_that_others_can_reach_is_warned_of(
@@ -467,7 +496,7 @@ def test_a_host_that_others_can_reach_is_warned_of(
 ) -> None:
     class Nobody:
         def run(self, sockets: list[socket.socket]) -> None:
-            raise KeyboardInterrupt
+            return
 
     opened: list[str] = []
     monkeypatch.setattr(serve, "server", lambda app: Nobody())

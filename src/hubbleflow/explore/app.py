@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated, TypeVar
 
@@ -49,10 +49,10 @@ class Asked(BaseModel):
 
 
 class Worker:
-    """One thread that works, and a short queue before it: torch has all cores already."""
+    """One thread that works, its own where none is given, and a short queue before it: torch has all cores already."""
 
-    def __init__(self) -> None:
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="explore")
+    def __init__(self, thread: Executor | None = None) -> None:
+        self.thread = thread or ThreadPoolExecutor(1, thread_name_prefix="explore")
         self.waiting = 0
 
     async def do(self, work: Callable[[], Answer]) -> Answer:
@@ -70,7 +70,9 @@ class Worker:
             self.waiting -= 1
 
 
-def application(frames: Frames, population: Population | None = None, seed: int = 1, loopback: bool = True) -> FastAPI:
+def application(
+    frames: Frames, population: Population | None = None, seed: int = 1, loopback: bool = True, thread: Executor | None = None
+) -> FastAPI:
     """The server of one generator.
 
     Args:
@@ -78,9 +80,10 @@ def application(frames: Frames, population: Population | None = None, seed: int 
         population: what galaxies are compared with.
         seed: of the page's first galaxy.
         loopback: refuse requests that are not for this machine.
+        thread: what draws and measures, one request after the other; a thread of its own where not given.
     """
     page = Page.of(frames, seed, population.name if population is not None else "")
-    worker = Worker()
+    worker = Worker(thread)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 import socket
 import sys
 import threading
 import webbrowser
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -27,6 +30,41 @@ if TYPE_CHECKING:
 CONNECTIONS = 64  # open at a time; more are answered 503
 
 
+class Here(Executor):
+    """Work that other threads ask for, done one after the other by the thread that calls :meth:`work`.
+
+    Explore draws in the program's first thread. OpenMP gives each thread that computes a team of its own, which it keeps; with two teams
+    there are more threads than cores, none of which waits awake any longer, and a small network, a thousand short parallel loops, takes
+    half as long again.
+    """
+
+    def __init__(self) -> None:
+        self.asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Ask for fn(*args, **kwargs)."""
+        future: Future[Any] = Future()
+        self.asked.put((future, lambda: fn(*args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let :meth:`work` return, when what was asked for before is done."""
+        self.asked.put(None)
+
+    def work(self) -> None:
+        """Until there is nothing more to come."""
+        while (asked := self.asked.get()) is not None:
+            future, made = asked
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(made())
+            except BaseException as error:
+                future.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
+
+
 def serve(generator: Generator, population: GalaxySet | None, host: str, port: int, steps: int | None, seed: int, browser: bool) -> None:
     """See :func:`hubbleflow.explore.explore`. The port is taken before anything is drawn, so that one that is not free is told at once."""
     with listen(host, port) as listening:
@@ -37,13 +75,36 @@ def serve(generator: Generator, population: GalaxySet | None, host: str, port: i
         if population is not None:
             generator.check_survey(population, "as the population")
         others = Population.measured(population) if population is not None else Population.learnt(generator)
-        app = application(Frames.of(generator, steps, progress=True), others, seed, loopback)
+        here = Here()
+        app = application(Frames.of(generator, steps, progress=True), others, seed, loopback, here)
         url = page_address(address, port)
         print(f"{url} is the page; Ctrl-C ends it", flush=True)
         if browser:  # the socket listens already: a browser that is quicker than the server waits
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        with suppress(KeyboardInterrupt):  # which uvicorn raises again when all is closed
-            server(app).run(sockets=[listening])
+        answer_until_interrupted(server(app), listening, here)
+
+
+def answer_until_interrupted(answering: uvicorn.Server, listening: socket.socket, here: Here) -> None:
+    """Answer from another thread and work in this one, until Ctrl-C or SIGTERM."""
+
+    def answer() -> None:
+        try:
+            answering.run(sockets=[listening])
+        finally:
+            here.shutdown()
+
+    thread = threading.Thread(target=answer, name="explore answers")
+    alone = threading.current_thread() is threading.main_thread()  # no other is told of signals
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if alone else None
+    thread.start()
+    try:
+        here.work()
+    except KeyboardInterrupt:
+        answering.should_exit = True
+    finally:
+        thread.join()
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def server(app: FastAPI) -> uvicorn.Server:

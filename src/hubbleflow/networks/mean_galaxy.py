@@ -89,7 +89,7 @@ def above_sky(m: Float[Tensor, "n band y x"]) -> Float[Tensor, "n band y x"]:
 
 
 class MeanImage:
-    """Mean galaxies of some conditions, and what else is made of them at every noise level alike: it is made once.
+    """Mean galaxies of some conditions, and what else is made of either at every noise level alike: it is made once.
 
     Args:
         image: (n, band, y, x), stretched.
@@ -99,10 +99,10 @@ class MeanImage:
         self.image = image
         self._made: dict[Callable[[Tensor], Tensor], Tensor] = {}
 
-    def once(self, made: Callable[[Tensor], Tensor]) -> Tensor:
-        """What `made`, a function of a module, makes of the image."""
+    def once(self, made: Callable[[Tensor], Tensor], c: Tensor | None = None) -> Tensor:
+        """What `made`, a function of a module or a layer that does not learn, makes of the image, or of its conditions."""
         if made not in self._made:
-            self._made[made] = made(self.image)
+            self._made[made] = made(self.image if c is None else c)
         return self._made[made]
 
 

@@ -187,7 +187,8 @@ class PatchUNet(nn.Module):
     def forward(
         self, x: Float[Tensor, "n band y x"], t: Float[Tensor, " n"], c: Float[Tensor, "n k"], m: MeanImage | None = None
     ) -> Float[Tensor, "n band y x"]:
-        embedding = self.embed(self.embed_noise(self.noise_features(t)) + self.embed_conditions(c))
+        code = self.embed_conditions(c) if m is None or self.training else m.once(self.embed_conditions, c)
+        embedding = self.embed(self.embed_noise(self.noise_features(t)) + code)
         h = F.pixel_unshuffle(x, self.patch)
         beside = [self.get_buffer("coordinates").expand(len(x), -1, -1, -1).to(h.dtype)]
         if m is not None:
