@@ -35,7 +35,7 @@ class Here(Executor):
 
     Explore draws in the program's first thread. OpenMP gives each thread that computes a team of its own, which it keeps; with two teams
     there are more threads than cores, none of which waits awake any longer, and a small network, a thousand short parallel loops, takes
-    half as long again.
+    much longer.
     """
 
     def __init__(self) -> None:
