@@ -24,6 +24,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from in_words import in_words
+
+from hubbleflow.pretrained import find_model
 
 STEPS = (1, 2, 4, 8, 20)
 GRID = 9
@@ -92,6 +95,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each row")
     parser.add_argument("--device", help="cpu, cuda, ...: a GPU where there is one")
     given = parser.parse_args()
+    find_model(given.model)  # says so, if there is none
     command = [sys.executable, "-m", "hubbleflow", "explore", str(given.model), "--port", "0", "--no-browser"]
     command += ["--device", given.device] if given.device else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -107,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)

@@ -23,8 +23,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+from in_words import in_words
 from papers import around_section, write_section
 from peak import peaks_mib
+
+from hubbleflow.pretrained import find_model
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 DRAWN, REDSHIFT = 16, 0.5
@@ -126,6 +129,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/moment"))
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     given = parser.parse_args()
+    find_model(given.model)  # says so, if there is none
     around_section(given.document, "moment")
     os.environ["OMP_NUM_THREADS"] = str(given.cores)  # what the processes started from here read
     given.out.mkdir(parents=True, exist_ok=True)
@@ -139,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_words(main)
